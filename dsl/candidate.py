@@ -1,0 +1,77 @@
+"""What is tried: a rule with its numbers, and the proposal that carries it to a worker."""
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from dsl.schema import Frozen, Real, Seed, Whole
+
+Decay = Literal["none", "l2", "decoupled", "paper"]
+"""Weight decay outside the rule, with λ the `weight_decay` of the candidate.
+
+`l2` adds λw to the gradient; `decoupled` subtracts lr_t·λ·w beside the update (torch's AdamW);
+`paper` subtracts η_t·λ·w, η_t the schedule's multiplier alone (Loshchilov & Hutter 2019, Alg. 2).
+"""
+
+
+class Stage(StrEnum):
+    """Why a candidate is tried."""
+
+    SEARCH = "search"
+    """The searcher wants to know; its answer steers what is asked next."""
+
+    COMPARISON = "comparison"
+    """After the search: the best found and the baselines, with seeds the search never saw."""
+
+
+class ScheduleSpec(Frozen):
+    """A learning-rate schedule by name, with its settings (see `optimizers.schedules`)."""
+
+    name: str = "constant"
+    settings: dict[str, Real] = {}
+
+
+class Candidate(Frozen):
+    """A rule with its numbers: all that a training run depends on besides the task and protocol."""
+
+    rule: str
+    """Rule text, see `dsl.text`."""
+
+    lr: Real | None = None
+    """Learning rate; None lets the protocol's grid choose."""
+
+    hyperparameters: dict[str, Real] = {}
+    """Values for the rule's hyperparameters; those not named keep the rule's defaults."""
+
+    decay: Decay = "none"
+    weight_decay: Real = 0.0
+    schedule: ScheduleSpec = ScheduleSpec()
+    seed: Seed = 0
+    """First seed; a protocol with n seeds uses seed, seed + 1, … seed + n - 1."""
+
+    def with_values(self, values: dict[str, Any]) -> Self:
+        """Return a copy with `lr`, `weight_decay` or hyperparameters replaced by name."""
+        own = {name: values[name] for name in ("lr", "weight_decay") if name in values}
+        rest = {name: value for name, value in values.items() if name not in own}
+        return self.model_copy(
+            update={**own, "hyperparameters": {**self.hyperparameters, **rest}}
+        )
+
+
+class Proposal(Frozen):
+    """A numbered candidate: what a searcher asks a worker to try. One proposal is one trial."""
+
+    number: Whole = Field(ge=0)
+    """The trial's number in its job: 0, 1, 2 … in the order of asking."""
+
+    candidate: Candidate
+    stage: Stage = Stage.SEARCH
+    label: str | None = None
+    """The catalogue's name of a hand-made rule; None for a rule that was searched."""
+
+    parameters: dict[str, Real | Whole | str] = {}
+    """The point of the search space (tune jobs)."""
+
+    memo: dict[str, Any] = {}
+    """What the searcher needs to learn from the answer (say, its tokens); opaque to others."""

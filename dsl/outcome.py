@@ -1,0 +1,68 @@
+"""What came of a proposal, as a worker reports it."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from dsl.schema import Frozen, Real, Whole
+
+
+class TrialState(StrEnum):
+    """Where a trial stands."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    """Stopped early by a scheduler, at its step."""
+    INFEASIBLE = "INFEASIBLE"
+    """The candidate's fault (diverged, NaN, rejected by a check); has a reason."""
+    FAILED = "FAILED"
+    """Ours (a lost worker, say); retried, never told to the searcher."""
+    CANCELLED = "CANCELLED"
+
+
+class Measurement(Frozen):
+    """One point of a learning curve."""
+
+    step: Whole = Field(ge=0)
+    metrics: dict[str, Real]
+
+
+class Outcome(Frozen):
+    """What came of one proposal. NaN and infinity never stand in it."""
+
+    number: Whole = Field(ge=0)
+    state: TrialState
+    """COMPLETE, PRUNED or INFEASIBLE."""
+
+    reason: str | None = None
+    """Why it is INFEASIBLE."""
+
+    step: Whole = 0
+    """Steps the (longest) run took."""
+
+    lr: Real | None = None
+    """The learning rate used, chosen from the grid where the candidate named none."""
+
+    metrics: dict[str, Real] = {}
+    """Mean over seeds by metric name, say `validation_loss`, `validation_accuracy`."""
+
+    spread: dict[str, Real] = {}
+    """Sample standard deviation over seeds (0 for one seed)."""
+
+    seeds: Whole = 1
+    by_seed: dict[str, tuple[Real, ...]] = {}
+    """Every seed's value, in the order of seeds; kept in the comparison stage."""
+
+    curve: tuple[Measurement, ...] = ()
+    """At most 64 points, mean over seeds at the learning rate used."""
+
+    cost_steps: Whole = 0
+    """Training steps spent in all, over learning rates and seeds."""
+
+    cost_seconds: Real = 0.0
+    """Core-seconds, the population's time shared equally over its training steps."""
+
+    slots: Whole = 0
+    """Numbers of optimizer state per weight."""

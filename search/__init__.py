@@ -1,0 +1,1 @@
+"""What to try next: search spaces, the Optuna searcher, the controller, and their Tune adapter."""

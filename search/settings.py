@@ -1,0 +1,67 @@
+"""How a job searches: sampler, strategy, language. Part of the job's body."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dsl.schema import Frozen, Real
+
+Unit = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+
+
+class SamplerSettings(Frozen):
+    """Which Optuna sampler chooses the points of a tune job."""
+
+    name: Literal["tpe", "random"] = "tpe"
+    startup_trials: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
+    """Random points before TPE starts to model (tpe only)."""
+
+
+class LanguageSettings(Frozen):
+    """Which rules a discover job can say."""
+
+    preset: Literal["nos"] = "nos"
+    """`nos`: the operands, unary and binary operators of Bello et al. 2017."""
+
+    groups: Annotated[int, Field(strict=True, ge=1, le=4)] = 2
+    """Groups of five tokens (two operands, two unary operators, a binary one)."""
+
+
+class Reinforcement(Frozen):
+    """An LSTM controller trained by PPO.
+
+    Defaults follow Bello et al. 2017 and, for PPO, Zoph et al. 2018 (NASNet, appendix); the
+    learning rate and entropy are raised for searches of thousands of rules, not tens of thousands.
+    """
+
+    name: Literal["reinforcement"] = "reinforcement"
+    hidden: Annotated[int, Field(strict=True, ge=8, le=1024)] = 100
+    learning_rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 1e-3
+    entropy: Unit = 0.05
+    clip: Unit = 0.2
+    epochs: Annotated[int, Field(strict=True, ge=1, le=32)] = 4
+    baseline: Unit = 0.95
+    """Weight of the past in the moving-average baseline."""
+
+
+class Random(Frozen):
+    """Uniform sampling under the language's masks."""
+
+    name: Literal["random"] = "random"
+
+
+StrategySettings = Annotated[Reinforcement | Random, Field(discriminator="name")]
+
+Reward = Literal["negative_log", "value"]
+"""`negative_log`: -log of the objective, for losses; `value`: the objective, signed to maximise."""
+
+
+class Objective(Frozen):
+    """What is compared between trials."""
+
+    metric: str = "validation_loss"
+    direction: Literal["minimize", "maximize"] = "minimize"
+
+    def sign(self) -> Real:
+        """Return +1 if smaller is better, else -1."""
+        return 1.0 if self.direction == "minimize" else -1.0

@@ -1,0 +1,167 @@
+"""The two job bodies: what a person submits, what the store keeps, what the dispatcher runs."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import Field, TypeAdapter, field_validator
+from pydantic_core import PydanticCustomError
+
+from dsl.candidate import ScheduleSpec
+from dsl.schema import Frozen, Seed
+from optimizers.catalogue import CATALOGUE
+from optimizers.schedules import SCHEDULES
+from search.settings import (
+    LanguageSettings,
+    Objective,
+    Reinforcement,
+    SamplerSettings,
+    StrategySettings,
+)
+from search.space import SearchSpace
+from workers.protocol import GRID, LearningRate, NoPruner, PrunerSettings, Steps, TaskSpec
+from workers.tasks.registry import TASKS
+
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w .,:;()+\-]+$")]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Baseline = Annotated[str, Field(max_length=64)]
+
+
+def _unknown(what: str, value: str, allowed: Iterable[str]) -> NoReturn:
+    raise PydanticCustomError(
+        "unknown_name",
+        "there is no {what} '{value}'; allowed: {allowed}",
+        {"what": what, "value": value, "allowed": ", ".join(sorted(allowed))},
+    )
+
+
+class JobBase(Frozen):
+    """What both kinds of job have."""
+
+    name: Name
+    task: TaskSpec
+    seed: Seed = 0
+    objective: Objective = Objective()
+
+    population: Annotated[int, Field(strict=True, ge=1, le=4096)] | None = None
+    """Candidates trained together as one tensor program; None lets the service choose."""
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: TaskSpec) -> TaskSpec:
+        if task.name not in TASKS:
+            _unknown("task", task.name, TASKS)
+        return task
+
+    @field_validator("objective")
+    @classmethod
+    def _known_metric(cls, objective: Objective, info: Any) -> Objective:
+        task = info.data.get("task")
+        if task is not None and objective.metric not in TASKS[task.name].metrics:
+            _unknown("metric", objective.metric, TASKS[task.name].metrics)
+        return objective
+
+
+class TuneBudget(Frozen):
+    """How much a tune job may spend."""
+
+    trials: Count
+    steps: Steps = 300
+
+
+class TuneJob(JobBase):
+    """Search the numbers of a fixed rule."""
+
+    kind: Literal["tune"]
+    optimizer: str
+    """A name of the catalogue (GET /optimizers)."""
+
+    schedule: ScheduleSpec = ScheduleSpec()
+    space: SearchSpace
+    sampler: SamplerSettings = SamplerSettings()
+    pruner: PrunerSettings = NoPruner()
+    budget: TuneBudget
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _schedule_by_name(cls, schedule: Any) -> Any:
+        return {"name": schedule} if isinstance(schedule, str) else schedule
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, schedule: ScheduleSpec) -> ScheduleSpec:
+        if schedule.name not in SCHEDULES:
+            _unknown("schedule", schedule.name, SCHEDULES)
+        return schedule
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, optimizer: str) -> str:
+        if optimizer not in CATALOGUE:
+            _unknown("optimizer", optimizer, CATALOGUE)
+        return optimizer
+
+    @field_validator("space")
+    @classmethod
+    def _known_parameters(cls, space: SearchSpace, info: Any) -> SearchSpace:
+        optimizer = info.data.get("optimizer")
+        if optimizer is not None:
+            allowed = {"lr", "weight_decay", *CATALOGUE[optimizer].hyperparameters}
+            for name in space:
+                if name not in allowed:
+                    _unknown(f"parameter of {optimizer}", name, allowed)
+        return space
+
+
+class DiscoverBudget(Frozen):
+    """How much a discover job may spend."""
+
+    rules: Count
+    """Distinct rules judged: trained, or rejected for a stated reason."""
+
+
+class SearchProtocol(Frozen):
+    """How each rule is judged during the search: Bello et al. 2017, section 4, scaled down."""
+
+    learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)] = GRID
+    grid_steps: Steps | None = 60
+    steps: Steps = 200
+    seeds: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+
+
+class Comparison(Frozen):
+    """After the search: the best rules beside the baselines, with fresh seeds, test split read."""
+
+    top: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
+    seeds: Annotated[int, Field(strict=True, ge=1, le=64)] = 5
+    steps: Steps = 300
+    baselines: Annotated[tuple[Baseline, ...], Field(max_length=64)] = (
+        "sgd",
+        "momentum",
+        "rmsprop",
+        "adam",
+        "adamw",
+    )
+
+    @field_validator("baselines")
+    @classmethod
+    def _known_baselines(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
+        for name in baselines:
+            if name not in CATALOGUE:
+                _unknown("optimizer", name, CATALOGUE)
+        return baselines
+
+
+class DiscoverJob(JobBase):
+    """Search the rule."""
+
+    kind: Literal["discover"]
+    strategy: StrategySettings = Reinforcement()
+    language: LanguageSettings = LanguageSettings()
+    budget: DiscoverBudget
+    protocol: SearchProtocol = SearchProtocol()
+    comparison: Comparison = Comparison()
+
+
+JobSpec = Annotated[TuneJob | DiscoverJob, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[TuneJob | DiscoverJob] = TypeAdapter(JobSpec)
+"""Parses and prints either body."""

@@ -1,0 +1,158 @@
+"""What the service shows: the resources of the REST interface, as the store returns them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, Literal, TypeVar
+
+from dsl.candidate import Stage
+from dsl.outcome import Measurement, TrialState
+from dsl.schema import Frozen, Real
+from service.jobs import JobSpec
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    PAUSING = "PAUSING"
+    PAUSED = "PAUSED"
+    CANCELLING = "CANCELLING"
+    CANCELLED = "CANCELLED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class Job(Frozen):
+    """A job and how far it is."""
+
+    id: str
+    state: JobState
+    spec: JobSpec
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    error: str | None = None
+    """Why it FAILED."""
+
+    trials: dict[TrialState, int] = {}
+    """How many trials are in each state (states with none are left out)."""
+
+    budget: int
+    """Trials of the search stage that the job will judge in all."""
+
+    best: Real | None = None
+    """Best value of the objective so far, among the search stage's COMPLETE trials."""
+
+    notes: str = ""
+
+
+class Trial(Frozen):
+    """One candidate's evaluation."""
+
+    job_id: str
+    number: int
+    state: TrialState
+    stage: Stage
+    label: str | None = None
+    rule_id: str
+    rule: str
+    parameters: dict[str, Any] = {}
+    value: Real | None = None
+    """The objective's value; None unless COMPLETE or PRUNED."""
+
+    reason: str | None = None
+    step: int = 0
+    lr: Real | None = None
+    metrics: dict[str, Real] = {}
+    spread: dict[str, Real] = {}
+    seeds: int = 1
+    cost_steps: int = 0
+    cost_seconds: Real = 0.0
+    slots: int = 0
+    attempt: int = 0
+    """How often it was started."""
+
+    created: datetime
+    finished: datetime | None = None
+
+
+class Curve(Frozen):
+    """A trial's learning curve."""
+
+    number: int
+    state: TrialState
+    points: tuple[Measurement, ...]
+
+
+class Standing(Frozen):
+    """A row of the leaderboard: one rule on one task, from its best-attested evaluation."""
+
+    rule_id: str
+    rule: str
+    label: str | None = None
+    """The catalogue's name, where the rule is a known one."""
+
+    task: str
+    stage: Stage
+    """COMPARISON: fresh seeds and the test split; SEARCH: the search's own figure."""
+
+    job_id: str
+    number: int
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    value: Real
+    lr: Real | None = None
+    metrics: dict[str, Real]
+    spread: dict[str, Real]
+    seeds: int
+    steps: int
+    """Steps of the full run; rows of different length are not comparable."""
+
+    slots: int
+
+
+class RuleEntry(Frozen):
+    """A rule with everything known of it."""
+
+    id: str
+    text: str
+    """Canonical text."""
+
+    label: str | None = None
+    latex: str
+    origin: str
+    """`job`, `catalogue` or `manual`."""
+
+    created: datetime
+    hyperparameters: dict[str, Real] = {}
+    slots: int
+    standings: tuple[Standing, ...] = ()
+
+
+class Event(Frozen):
+    """Something that happened to a job; `seq` counts 1, 2, 3 … without gaps in each job."""
+
+    job_id: str
+    seq: int
+    kind: str
+    """`job` (state changed), `trials` (trials started or finished), `log` (a sentence)."""
+
+    body: dict[str, Any]
+    created: datetime
+
+
+T = TypeVar("T")
+
+
+class Page(Frozen, Generic[T]):
+    """One page of a list."""
+
+    items: tuple[T, ...]
+    next_page_token: str | None = None
+    """Give it as `page_token` for the next page; None on the last."""
+
+    total: int

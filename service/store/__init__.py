@@ -1,0 +1,1 @@
+"""SQL, the only truth: tables, migrations and the one object that reads and writes them."""

@@ -1,0 +1,1 @@
+"""HTTP: the REST interface, the event stream and the dashboard."""

@@ -1,0 +1,1 @@
+"""Trying it: tasks, the population trainer, the Tune trainable and the driver of a job."""

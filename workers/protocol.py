@@ -1,0 +1,77 @@
+"""How a candidate is judged: steps, learning-rate grid, seeds, early stopping."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dsl.candidate import Stage
+from dsl.schema import Frozen
+
+Steps = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+GRID: tuple[float, ...] = tuple(10.0**k for k in range(-5, 2))
+"""The learning rates of Bello et al. 2017, section 4: 10^-5 … 10^1."""
+
+
+class TaskSpec(Frozen):
+    """A task by name (see `workers.tasks`)."""
+
+    name: str
+
+
+class NoPruner(Frozen):
+    """Every row runs to the end."""
+
+    name: Literal["none"] = "none"
+
+
+class SuccessiveHalving(Frozen):
+    """At each rung only the best 1/reduction of a population's rows go on.
+
+    Jamieson & Talwalkar 2016, applied inside one population.
+    """
+
+    name: Literal["successive_halving"] = "successive_halving"
+    reduction: Annotated[int, Field(strict=True, ge=2, le=16)] = 3
+    min_steps: Steps = 30
+    """The first rung; the next ones are at min_steps · reduction^k."""
+
+
+PrunerSettings = Annotated[NoPruner | SuccessiveHalving, Field(discriminator="name")]
+
+
+class Protocol(Frozen):
+    """The evaluation protocol of one stage."""
+
+    steps: Steps = 300
+    """Training steps of the full run."""
+
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 64
+
+    learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)] = GRID
+    """The grid for candidates that name no learning rate."""
+
+    grid_steps: Steps | None = 100
+    """Steps of the short run that chooses from the grid; None chooses by the full run itself."""
+
+    seeds: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    pruner: PrunerSettings = NoPruner()
+    metric: str = "validation_loss"
+    """Compared for the choice of the learning rate and by the pruner."""
+
+    direction: Literal["minimize", "maximize"] = "minimize"
+    test: bool = False
+    """Also measure the test split, once, at the end."""
+
+
+class Evaluation(Frozen):
+    """All that a worker knows besides the proposals: the task and a protocol for each stage."""
+
+    task: TaskSpec
+    protocols: dict[Stage, Protocol]
+
+    threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
+    """Threads torch may use in one worker."""
+
+

@@ -1,0 +1,1 @@
+"""The tasks a candidate is trained on, one file each."""
