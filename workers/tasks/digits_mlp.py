@@ -1,0 +1,125 @@
+"""`digits-mlp`: real handwritten digits and a perceptron of one hidden layer."""
+
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workers.tasks.task import Examples, Model, Split, Stacked, Task
+
+PIXELS, HIDDEN, CLASSES = 64, 32, 10
+TRAIN, VALIDATION = 1079, 359
+"""Sizes of the first two splits; the remaining 359 of the 1,797 images are the test split."""
+
+
+@cache
+def _load() -> dict[Split, Examples]:
+    # scikit-learn is slow to import and only needed where the task really runs
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    pixels, digits = load_digits(return_X_y=True)
+    # NumPy keeps the stream of RandomState the same for ever, so the splits never change
+    order = torch.from_numpy(np.random.RandomState(0).permutation(len(digits)))
+    inputs = torch.from_numpy(pixels).div(16).to(torch.float32)[order]
+    targets = torch.from_numpy(digits).to(torch.int64)[order]
+    cut = TRAIN + VALIDATION
+    return {
+        "train": (inputs[:TRAIN], targets[:TRAIN]),
+        "validation": (inputs[TRAIN:cut], targets[TRAIN:cut]),
+        "test": (inputs[cut:], targets[cut:]),
+    }
+
+
+class DigitsMLP(Task):
+    """1,797 grey images of 8 x 8 pixels (Alpaydin & Kaynak 1998), pixels scaled to 0 … 1.
+
+    Weights are drawn as `nn.Linear` draws them. The splits are random over images, so the same
+    writers stand in all of them.
+    """
+
+    name = "digits-mlp"
+    description = (
+        "1,797 real handwritten digits (8 x 8 pixels), a 64-32-10 perceptron with ReLU; "
+        "1,079 train, 359 validation, 359 test images"
+    )
+    metrics = ("train_loss", "validation_loss", "validation_accuracy")
+
+    def module(self) -> nn.Module:
+        """Return the 64-32-10 perceptron: 2,410 weights."""
+        return nn.Sequential(nn.Linear(PIXELS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES))
+
+    def examples(self, split: Split) -> Examples:
+        """Return (images [n, 64] float32 in 0 … 1, digits [n] int64)."""
+        return _load()[split]
+
+    def loss(self, model: Model, batch: Examples) -> Tensor:
+        """Return the mean cross entropy in nats."""
+        inputs, targets = batch
+        return F.cross_entropy(model(inputs), targets)
+
+    def measure(self, model: Model, examples: Examples) -> dict[str, Tensor]:
+        """Return `loss` (nats) and `accuracy` (0 … 1)."""
+        inputs, targets = examples
+        outputs = model(inputs)
+        hits = (outputs.argmax(-1) == targets).to(outputs.dtype)
+        return {"loss": F.cross_entropy(outputs, targets), "accuracy": hits.mean()}
+
+    def stacked(self) -> Stacked:
+        """Return the step with both passes written as batched products."""
+        return _StackedMLP()
+
+
+class _StackedMLP:
+    """Forward and backward pass of all rows by `bmm`, twice as fast as through autograd.
+
+    Activations lie as [rows, units, batch]: sums over classes then run along contiguous memory.
+    Every row is a product of its own, so that its bits do not depend on its neighbours.
+    """
+
+    def step(
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        batch: Examples,
+        *,
+        shared: bool,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:
+        w1, b1, w2, b2 = weights.values()
+        g1, h1, g2, h2 = gradients.values()
+        inputs, targets = batch
+        rows, count = len(w1), inputs.shape[-2]
+        if shared:
+            inputs = inputs.expand(rows, count, PIXELS)
+        one_hot = F.one_hot(targets, CLASSES).to(inputs.dtype).transpose(-1, -2)
+        hidden = torch.baddbmm(b1.unsqueeze(2), w1, inputs.transpose(1, 2)).clamp_min_(0)
+        logits = torch.baddbmm(b2.unsqueeze(2), w2, hidden)
+        logits -= logits.amax(1, keepdim=True)
+        picked = (logits * one_hot).sum((1, 2))
+        exponentials = logits.exp_()
+        total = exponentials.sum(1, keepdim=True)
+        losses = (total.log().sum((1, 2)) - picked) / count
+        error = exponentials.div_(total).sub_(one_hot).div_(count)
+        ones = torch.ones(count, dtype=inputs.dtype, device=inputs.device)
+        g2.copy_(torch.bmm(error, hidden.transpose(1, 2)))
+        h2.copy_(error @ ones)
+        back = torch.ops.aten.threshold_backward(torch.bmm(w2.transpose(1, 2), error), hidden, 0)
+        g1.copy_(torch.bmm(back, inputs))
+        h1.copy_(back @ ones)
+        return losses
+
+    def measure(
+        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], examples: Examples
+    ) -> dict[str, Tensor]:
+        w1, b1, w2, b2 = weights.values()
+        inputs, targets = examples
+        shape = (len(w1), *inputs.shape)
+        hidden = torch.baddbmm(b1.unsqueeze(2), w1, inputs.expand(shape).transpose(1, 2))
+        logits = torch.baddbmm(b2.unsqueeze(2), w2, hidden.clamp_min_(0))
+        picked = logits.gather(1, targets.expand(len(w1), 1, -1)).squeeze(1)
+        losses = (logits.logsumexp(1) - picked).mean(1)
+        hits = (logits.argmax(1) == targets).to(logits.dtype)
+        return {"loss": losses, "accuracy": hits.mean(1)}
