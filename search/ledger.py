@@ -1,0 +1,86 @@
+"""The bookkeeping every strategy shares: which numbers are asked, outstanding, settled."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+
+from dsl.candidate import Proposal
+from search.strategy import History
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """Return a 32-bit seed for the draws that begin at a proposal's number.
+
+    Drawing from a generator seeded so keeps no generator state between calls: a search rebuilt
+    from its rows draws what the uninterrupted one would have drawn.
+    """
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def check_count(count: int) -> None:
+    """Raise ValueError unless at least one proposal is asked for."""
+    if count < 1:
+        raise ValueError(f"asked for {count} proposals: ask for at least 1")
+
+
+class Ledger:
+    """Numbers proposals and remembers only the outstanding ones, so that memory stays flat."""
+
+    def __init__(self, first: int = 0) -> None:
+        """Begin numbering at `first`."""
+        self.first = first
+        self.next = first
+        self._outstanding: dict[int, Proposal] = {}
+        self._again: deque[Proposal] = deque()
+
+    @property
+    def outstanding(self) -> int:
+        """How many proposals wait for an outcome, those to be asked again included."""
+        return len(self._outstanding)
+
+    def take_again(self, count: int) -> list[Proposal]:
+        """Return up to `count` proposals that a former driver asked and never heard of."""
+        return [self._again.popleft() for _ in range(min(count, len(self._again)))]
+
+    def open(self, proposal: Proposal) -> Proposal:
+        """Enter a proposal that is asked for the first time; its number must be the next one."""
+        if proposal.number != self.next:
+            raise ValueError(f"proposal {proposal.number} is not the next one, {self.next}")
+        self.next += 1
+        self._outstanding[proposal.number] = proposal
+        return proposal
+
+    def settle(self, number: int) -> Proposal | None:
+        """Take a proposal out; None if it was settled before.
+
+        Raises:
+            ValueError: the number was never asked.
+        """
+        if not self.first <= number < self.next:
+            raise ValueError(
+                f"trial {number} was never asked; numbers {self.first} to {self.next - 1} were"
+            )
+        proposal = self._outstanding.pop(number, None)
+        if proposal is not None and self._again:
+            self._again = deque(p for p in self._again if p.number != number)
+        return proposal
+
+    def settle_all(self, numbers: Iterable[int]) -> list[Proposal]:
+        """Take several proposals out, leaving out those settled before."""
+        return [p for p in map(self.settle, numbers) if p is not None]
+
+    def restore(self, history: History) -> None:
+        """Take over a former search's numbers; its open proposals will be asked again.
+
+        Raises:
+            ValueError: this ledger is in use, or the history's numbers have a gap.
+        """
+        if self.next != self.first:
+            raise ValueError(f"{self.next - self.first} proposals are asked: restore comes first")
+        for proposal, outcome in history:
+            self.open(proposal)
+            if outcome is None:
+                self._again.append(proposal)
+            else:
+                del self._outstanding[proposal.number]
