@@ -52,11 +52,11 @@ class Candidate(Frozen):
 
     def with_values(self, values: dict[str, Any]) -> Self:
         """Return a copy with `lr`, `weight_decay` or hyperparameters replaced by name."""
-        own = {name: values[name] for name in ("lr", "weight_decay") if name in values}
+        own: dict[str, Any] = {
+            name: values[name] for name in ("lr", "weight_decay") if name in values
+        }
         rest = {name: value for name, value in values.items() if name not in own}
-        return self.model_copy(
-            update={**own, "hyperparameters": {**self.hyperparameters, **rest}}
-        )
+        return self.model_copy(update={**own, "hyperparameters": {**self.hyperparameters, **rest}})
 
 
 class Proposal(Frozen):

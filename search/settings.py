@@ -40,6 +40,7 @@ class Reinforcement(Frozen):
     entropy: Unit = 0.05
     clip: Unit = 0.2
     epochs: Annotated[int, Field(strict=True, ge=1, le=32)] = 4
+    minibatch: Annotated[int, Field(strict=True, ge=1, le=4096)] = 32
     baseline: Unit = 0.95
     """Weight of the past in the moving-average baseline."""
 

@@ -1,0 +1,124 @@
+"""Proximal policy optimisation of the controller (Schulman et al. 2017, arXiv 1707.06347)."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from search.controller import Controller
+from search.settings import Reinforcement
+
+
+class Batch(NamedTuple):
+    """Strings with what came of them; all but `tokens` are [rows]."""
+
+    tokens: Tensor
+    """int64 [rows, length]."""
+
+    log_probs: Tensor
+    """Log-probability of each string when it was drawn, under what it was drawn from."""
+
+    advantages: Tensor
+    """Reward less the baseline."""
+
+    weights: Tensor | None = None
+    """How much each row counts; the loss is their weighted sum. None is the plain mean."""
+
+
+def loss(controller: Controller, batch: Batch, clip: float, entropy: float) -> Tensor:
+    """Return the clipped surrogate loss less the entropy bonus (ibid., equations 7 and 9).
+
+    While the controller is still the one that drew the strings, the gradient of this is minus
+    the policy gradient.
+    """
+    scores = controller.score(batch.tokens)
+    ratio = (scores.log_probs - batch.log_probs).exp()
+    near = ratio.clamp(1 - clip, 1 + clip)
+    gain = torch.minimum(ratio * batch.advantages, near * batch.advantages)
+    gain = gain + entropy * scores.entropies
+    mean: Tensor = gain.mean() if batch.weights is None else (gain * batch.weights).sum()
+    return -mean
+
+
+class Baseline:
+    """Moving averages of the rewards and of their spread.
+
+    Advantages are given in units of the spread, so that the entropy bonus weighs the same
+    whatever a task's losses are.
+    """
+
+    def __init__(self, past: float) -> None:
+        """Weigh the past by `past` for each reward heard."""
+        self.past = past
+        self.mean = 0.0
+        self.square = 0.0
+        self.heard = 0
+
+    def update(self, rewards: Tensor) -> None:
+        """Hear of rewards, one after the other in effect: a batch of n weighs the past past^n."""
+        n = rewards.numel()
+        if n == 0:
+            return
+        # The first rewards set the averages: a start from 0 would call them all good or all bad.
+        keep = self.past**n if self.heard else 0.0
+        self.mean = keep * self.mean + (1 - keep) * float(rewards.mean())
+        square = float((rewards - self.mean).square().mean())
+        self.square = keep * self.square + (1 - keep) * square
+        self.heard += n
+
+    def advantages(self, rewards: Tensor) -> Tensor:
+        """Return how far rewards stand above the baseline, in spreads."""
+        return (rewards - self.mean) / max(self.square**0.5, 1e-6)
+
+
+class Learner:
+    """Improves a controller from strings and their rewards."""
+
+    def __init__(self, controller: Controller, settings: Reinforcement) -> None:
+        """Train `controller` by Adam at the settings' learning rate."""
+        self.controller = controller
+        self.settings = settings
+        self.baseline = Baseline(settings.baseline)
+        self.optimizer = torch.optim.Adam(controller.parameters(), lr=settings.learning_rate)
+
+    def learn(
+        self, tokens: Tensor, log_probs: Tensor, rewards: Tensor, generator: torch.Generator
+    ) -> None:
+        """Hear of a batch: the baseline first, then `epochs` passes in minibatches.
+
+        Args:
+            tokens: int64 [rows, length].
+            log_probs: log-probabilities when the strings were drawn, [rows].
+            rewards: [rows], finite.
+            generator: shuffles the minibatches.
+        """
+        if not len(tokens):
+            return
+        self.baseline.update(rewards)
+        advantages = self.baseline.advantages(rewards)
+        size = self.settings.minibatch
+        for _ in range(self.settings.epochs):
+            order = torch.randperm(len(tokens), generator=generator)
+            for rows in torch.split(order, size):
+                batch = Batch(tokens[rows], log_probs[rows], advantages[rows])
+                self._step(batch)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that learning has changed, as tensors and numbers."""
+        return {
+            "controller": self.controller.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "baseline": [self.baseline.mean, self.baseline.square, self.baseline.heard],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
+        self.controller.load_state_dict(state["controller"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.baseline.mean, self.baseline.square, self.baseline.heard = state["baseline"]
+
+    def _step(self, batch: Batch) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        value = loss(self.controller, batch, self.settings.clip, self.settings.entropy)
+        torch.autograd.backward(value)
+        self.optimizer.step()
