@@ -1,0 +1,122 @@
+"""A strategy presented to Ray Tune: every Tune trial is one population of proposals."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from dsl.candidate import Proposal, Stage
+from dsl.outcome import Outcome
+from search.strategy import Strategy
+
+ATTEMPTS = 3
+"""How often a proposal whose worker was lost is asked in all before it is given up."""
+
+
+class PopulationSearcher(Searcher):
+    """Hand out a strategy's proposals in populations and tell it what came of them.
+
+    A population that is lost (its worker process died once more than Tune retries it) is asked
+    again in smaller parts, the last time each proposal alone: a proposal that kills its process
+    (out of memory, say) is found, and given up without its neighbours.
+
+    Args:
+        strategy: What to try next.
+        population: The most proposals in one Tune trial.
+        spread: Over how many Tune trials the comparison stage, which comes all at once, is
+            spread; the number that run at the same time.
+    """
+
+    def __init__(self, strategy: Strategy, population: int, spread: int = 1) -> None:
+        super().__init__()
+        self.strategy = strategy
+        self.population = population
+        self.spread = spread
+        self._ready: deque[tuple[Proposal, ...]] = deque()
+        self._out: dict[str, tuple[Proposal, ...]] = {}
+        self._losses: dict[int, int] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all is asked and answered."""
+        return not self._ready and not self._out and self.strategy.finished
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the next population, FINISHED, or None to wait for an answer.
+
+        Raises:
+            RuntimeError: The strategy waits for an answer though none is due.
+        """
+        if not self._ready and not self.strategy.finished:
+            self._ready.extend(self._split(self.strategy.ask(self.population)))
+        if self._ready:
+            population = self._out[trial_id] = self._ready.popleft()
+            return {"population": [proposal.model_dump(mode="json") for proposal in population]}
+        if self._out:
+            return None
+        if self.strategy.finished:
+            # Tune's word for the end is a string, which its own annotation forgets.
+            return Searcher.FINISHED  # type: ignore[return-value]
+        raise RuntimeError(
+            "the strategy is not finished, has nothing to ask and waits for no answer"
+        )
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the strategy the outcomes; ask again what the result does not answer."""
+        population = self._out.pop(trial_id, None)
+        if population is None:
+            return
+        asked = {proposal.number: proposal for proposal in population}
+        answered = [] if error or result is None else result["outcomes"]
+        outcomes = [Outcome.model_validate(entry) for entry in answered]
+        for outcome in outcomes:
+            # pop raises KeyError for a number that was not asked: that would be our own fault.
+            asked.pop(outcome.number)
+            self._losses.pop(outcome.number, None)
+        if outcomes:
+            self.strategy.tell(outcomes)
+        if asked:
+            self._lose(list(asked.values()))
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Do nothing: the one result is also the last."""
+
+    def snapshot(self) -> bytes | None:
+        """Return the strategy's state, for the store."""
+        return self.strategy.snapshot()
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: SQL is the only truth, Tune's snapshots are not."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: a job is rebuilt from SQL."""
+
+    def _split(self, proposals: Sequence[Proposal]) -> list[tuple[Proposal, ...]]:
+        """Spread a comparison over all workers; leave the search's populations whole."""
+        parts = self.spread if any(p.stage is Stage.COMPARISON for p in proposals) else 1
+        return _cut(proposals, math.ceil(len(proposals) / parts))
+
+    def _lose(self, proposals: Sequence[Proposal]) -> None:
+        abandoned = []
+        again: dict[int, list[Proposal]] = {}
+        for proposal in proposals:
+            losses = self._losses[proposal.number] = self._losses.get(proposal.number, 0) + 1
+            if losses >= ATTEMPTS:
+                del self._losses[proposal.number]
+                abandoned.append(proposal.number)
+            else:
+                again.setdefault(losses, []).append(proposal)
+        for losses, some in again.items():
+            # Second attempt: eight parts. Last attempt: alone.
+            size = 1 if losses == ATTEMPTS - 1 else math.ceil(len(some) / 8)
+            self._ready.extend(_cut(some, size))
+        if abandoned:
+            self.strategy.abandon(abandoned)
+
+
+def _cut(proposals: Sequence[Proposal], size: int) -> list[tuple[Proposal, ...]]:
+    return [tuple(proposals[i : i + size]) for i in range(0, len(proposals), max(size, 1))]
