@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from workers.tasks.task import Examples, Model, Split, Stacked, Task
 
@@ -58,14 +58,14 @@ class DigitsMLP(Task):
     def loss(self, model: Model, batch: Examples) -> Tensor:
         """Return the mean cross entropy in nats."""
         inputs, targets = batch
-        return F.cross_entropy(model(inputs), targets)
+        return functional.cross_entropy(model(inputs), targets)
 
     def measure(self, model: Model, examples: Examples) -> dict[str, Tensor]:
         """Return `loss` (nats) and `accuracy` (0 … 1)."""
         inputs, targets = examples
         outputs = model(inputs)
         hits = (outputs.argmax(-1) == targets).to(outputs.dtype)
-        return {"loss": F.cross_entropy(outputs, targets), "accuracy": hits.mean()}
+        return {"loss": functional.cross_entropy(outputs, targets), "accuracy": hits.mean()}
 
     def stacked(self) -> Stacked:
         """Return the step with both passes written as batched products."""
@@ -94,7 +94,7 @@ class _StackedMLP:
         rows, count = len(w1), inputs.shape[-2]
         if shared:
             inputs = inputs.expand(rows, count, PIXELS)
-        one_hot = F.one_hot(targets, CLASSES).to(inputs.dtype).transpose(-1, -2)
+        one_hot = functional.one_hot(targets, CLASSES).to(inputs.dtype).transpose(-1, -2)
         hidden = torch.baddbmm(b1.unsqueeze(2), w1, inputs.transpose(1, 2)).clamp_min_(0)
         logits = torch.baddbmm(b2.unsqueeze(2), w2, hidden)
         logits -= logits.amax(1, keepdim=True)

@@ -1,0 +1,215 @@
+"""From proposals to outcomes: screening, the learning-rate grid, the full run over seeds."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean as mean
+from statistics import stdev
+
+from dsl.candidate import Candidate, Proposal, Stage
+from dsl.outcome import Measurement, Outcome, TrialState
+from workers.population import POINTS, RowResult, train_population
+from workers.protocol import Evaluation, NoPruner, Protocol
+from workers.screening import fault
+from workers.tasks.registry import find_task
+from workers.tasks.task import Task
+
+
+def judge(
+    evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
+) -> list[Outcome]:
+    """Try every proposal; those of one stage are trained as one population.
+
+    A candidate without a learning rate first runs `grid_steps` steps at every rate of the
+    protocol's grid, which is that run's whole horizon (T and the schedule end there); the rate
+    with the best mean over seeds is taken for the full run. A rate at which any seed diverges is
+    out.
+
+    Args:
+        evaluation: the task, and a protocol for each stage in `proposals`.
+        proposals: what to try.
+        device: a torch device.
+
+    Returns:
+        One outcome per proposal, in their order. A candidate's fault is an INFEASIBLE outcome
+        with its reason, never an exception.
+
+    Raises:
+        ValueError: an unknown task, metric or schedule, or a stage without a protocol.
+    """
+    task = find_task(evaluation.task.name)
+    by_stage: dict[Stage, list[Proposal]] = defaultdict(list)
+    for proposal in proposals:
+        by_stage[proposal.stage].append(proposal)
+    outcomes: dict[int, Outcome] = {}
+    for stage, group in by_stage.items():
+        if stage not in evaluation.protocols:
+            raise ValueError(f"the evaluation has no protocol for stage {stage.value!r}")
+        protocol = evaluation.protocols[stage]
+        if protocol.metric not in task.metrics:
+            allowed = ", ".join(task.metrics)
+            raise ValueError(f"{task.name} has no metric {protocol.metric!r}; allowed: {allowed}")
+        for outcome in _Judgement(task, protocol, group, device).outcomes():
+            outcomes[outcome.number] = outcome
+    return [outcomes[proposal.number] for proposal in proposals]
+
+
+@dataclass
+class _Case:
+    """A proposal on its way through the protocol."""
+
+    number: int
+    candidate: Candidate
+    """With its learning rate, once that is chosen."""
+
+    reason: str | None = None
+    cost: int = 0
+    results: list[RowResult] = field(default_factory=list)
+    """Of the last run, one per seed; those at the lowest rate when all rates failed."""
+
+
+class _Judgement:
+    """One stage's proposals under its protocol."""
+
+    def __init__(
+        self, task: Task, protocol: Protocol, proposals: Sequence[Proposal], device: str
+    ) -> None:
+        self._task, self._protocol, self._device = task, protocol, device
+        self._cases = [_Case(each.number, each.candidate) for each in proposals]
+
+    def outcomes(self) -> list[Outcome]:
+        """Screen, choose rates, train; every case's cost is its share of the CPU time by steps."""
+        # CPU time, since the machine's other work is not this population's cost
+        began = time.process_time()
+        for case in self._cases:
+            case.reason = fault(case.candidate)
+        self._choose_rates()
+        self._full_run()
+        spent = time.process_time() - began
+        steps = sum(case.cost for case in self._cases)
+        share = spent / steps if steps else 0.0
+        return [_outcome(case, self._protocol, share * case.cost) for case in self._cases]
+
+    def _choose_rates(self) -> None:
+        protocol, whole = self._protocol, self._protocol.grid_steps is None
+        cases = [case for case in self._cases if not case.reason and case.candidate.lr is None]
+        short = protocol
+        if protocol.grid_steps is not None:
+            update = {"steps": protocol.grid_steps, "pruner": NoPruner(), "test": False}
+            short = protocol.model_copy(update=update)
+        rates = protocol.learning_rates
+        found = self._train(cases, [rates] * len(cases), short, POINTS if whole else 1)
+        for case, by_rate in zip(cases, found, strict=True):
+            best = _best(by_rate, protocol)
+            if best is None:
+                low = min(range(len(rates)), key=lambda i: rates[i])
+                case.results = by_rate[low]
+                case.reason = (
+                    f"diverged at every learning rate from {rates[low]:g} to {max(rates):g}; "
+                    f"at {rates[low]:g}: {_first_reason(by_rate[low])}"
+                )
+                continue
+            case.candidate = case.candidate.model_copy(update={"lr": rates[best]})
+            case.results = by_rate[best] if whole else []
+
+    def _full_run(self) -> None:
+        cases = [case for case in self._cases if not case.reason and not case.results]
+        rates = [[case.candidate.lr] for case in cases]
+        for case, by_rate in zip(
+            cases, self._train(cases, rates, self._protocol, POINTS), strict=True
+        ):
+            case.results = by_rate[0]
+        for case in self._cases:
+            if not case.reason and any(
+                result.state is TrialState.INFEASIBLE for result in case.results
+            ):
+                case.reason = _first_reason(case.results)
+
+    def _train(
+        self,
+        cases: Sequence[_Case],
+        rates: Sequence[Sequence[float | None]],
+        protocol: Protocol,
+        points: int,
+    ) -> list[list[list[RowResult]]]:
+        """Train every case at its rates and all seeds as one population; [case][rate][seed]."""
+        rows, families, family = [], [], 0
+        for case, own in zip(cases, rates, strict=True):
+            for rate in own:
+                for seed in range(protocol.seeds):
+                    update = {"lr": rate, "seed": case.candidate.seed + seed}
+                    rows.append(case.candidate.model_copy(update=update))
+                    families.append(family)
+                family += 1
+        results = iter(
+            train_population(
+                self._task, rows, protocol, device=self._device, families=families, points=points
+            )
+        )
+        found = [[[next(results) for _ in range(protocol.seeds)] for _ in own] for own in rates]
+        for case, by_rate in zip(cases, found, strict=True):
+            case.cost += sum(result.step for by_seed in by_rate for result in by_seed)
+        return found
+
+
+def _best(by_rate: Sequence[Sequence[RowResult]], protocol: Protocol) -> int | None:
+    """Return the index of the best rate by its mean over seeds, None if none survived."""
+    sign = 1.0 if protocol.direction == "minimize" else -1.0
+    scores = {
+        i: sign * mean([result.metrics[protocol.metric] for result in by_seed])
+        for i, by_seed in enumerate(by_rate)
+        if all(result.state is TrialState.COMPLETE for result in by_seed)
+    }
+    if not scores:
+        # every rate that did not diverge was pruned: take the one that came furthest
+        scores = {
+            i: -min(result.step for result in by_seed)
+            for i, by_seed in enumerate(by_rate)
+            if all(result.state is TrialState.PRUNED for result in by_seed)
+        }
+    return min(scores, key=lambda i: scores[i]) if scores else None
+
+
+def _first_reason(by_seed: Sequence[RowResult]) -> str:
+    return next(result.reason for result in by_seed if result.reason)
+
+
+def _outcome(case: _Case, protocol: Protocol, seconds: float) -> Outcome:
+    results = case.results
+    step = max((result.step for result in results), default=0)
+    common = {
+        "number": case.number,
+        "reason": case.reason,
+        "step": step,
+        "lr": case.candidate.lr,
+        "seeds": protocol.seeds,
+        "cost_steps": case.cost,
+        "cost_seconds": seconds,
+        "slots": results[0].slots if results else 0,
+    }
+    if case.reason:
+        return Outcome(state=TrialState.INFEASIBLE, curve=_mean_curve(results), **common)
+    by_seed = {
+        name: tuple(result.metrics[name] for result in results) for name in results[0].metrics
+    }
+    return Outcome(
+        state=results[0].state,
+        metrics={name: mean(values) for name, values in by_seed.items()},
+        spread={
+            name: stdev(values) if len(values) > 1 else 0.0 for name, values in by_seed.items()
+        },
+        by_seed=by_seed,
+        curve=_mean_curve(results),
+        **common,
+    )
+
+
+def _mean_curve(results: Sequence[RowResult]) -> tuple[Measurement, ...]:
+    """Return the mean over seeds at the steps that every seed reached."""
+    points = []
+    for group in zip(*(result.curve for result in results), strict=False):
+        names = group[0].metrics
+        metrics = {name: mean([point.metrics[name] for point in group]) for name in names}
+        points.append(Measurement(step=group[0].step, metrics=metrics))
+    return tuple(points)

@@ -1,0 +1,191 @@
+"""Rows that are trained together, as one set of tensors."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dsl.candidate import Candidate
+from workers.batches import Batches, Data
+from workers.layout import Layout
+from workers.protocol import Protocol
+from workers.rows import RuleRows
+from workers.stacking import stack_task
+from workers.tasks.task import Split, Task
+
+WINDOW = 8
+"""Steps between two looks at the losses; on a GPU every look waits for the device."""
+
+BOUND = 1e4
+"""A row has diverged when its loss is over BOUND · (1 + |its first loss|)."""
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """The end of a row whose numbers ran away."""
+
+    row: int
+    step: int
+    reason: str
+
+
+class Ground:
+    """What all stacks of a population share: the task, its data, model and layout."""
+
+    def __init__(self, task: Task, protocol: Protocol, device: str, dtype: torch.dtype) -> None:
+        """Prepare `task` on a device and in a precision."""
+        self.task, self.protocol, self.dtype = task, protocol, dtype
+        self.device = torch.device(device)
+        self.data = Data(task, self.device, dtype)
+        self.model = stack_task(task)
+        self.layout = Layout(task.initial(0))
+
+    def initial(self, seeds: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the rows' first weights [rows, width] and buffers by name, [rows, *shape]."""
+        distinct = sorted(set(seeds))
+        modules = [self.task.initial(seed).to(self.device, self.dtype) for seed in distinct]
+        place = torch.tensor([distinct.index(seed) for seed in seeds], device=self.device)
+        packed = torch.stack([self.layout.pack(dict(each.named_parameters())) for each in modules])
+        held = [dict(each.named_buffers()) for each in modules]
+        buffers = {name: torch.stack([each[name] for each in held])[place] for name in held[0]}
+        return packed[place], buffers
+
+
+class Stack:
+    """Some rows of a population. Rows of one rule lie beside each other.
+
+    Attributes:
+        rows: the population's numbers of the rows still running.
+        step: steps taken.
+    """
+
+    def __init__(self, ground: Ground, rows: Sequence[int], candidates: Sequence[Candidate]):
+        """Draw weights and prepare the rules of `candidates`, one for each of `rows`."""
+        self._ground, self.rows, self.step = ground, list(rows), 0
+        protocol, seeds = ground.protocol, [each.seed for each in candidates]
+        self._weights, self._buffers = ground.initial(seeds)
+        self._gradients = torch.zeros_like(self._weights)
+        self._batches = Batches(
+            ground.data.split("train"), seeds, protocol.batch_size, protocol.steps
+        )
+        self._rules = [
+            RuleRows(group, protocol.steps, ground.layout, self._weights)
+            for group in consecutive(candidates)
+        ]
+        self.slots = {
+            row: rule.slots
+            for row, rule in zip(
+                self.rows, (rule for rule in self._rules for _ in range(rule.count)), strict=True
+            )
+        }
+        self._losses = self._weights.new_zeros(WINDOW, len(self.rows))
+        self._loss_sum = self._weights.new_zeros(len(self.rows))
+        self._bound: Tensor | None = None
+        self._summed = 0
+        self._place()
+
+    def _place(self) -> None:
+        layout, start = self._ground.layout, 0
+        self._parameters = layout.views(self._weights)
+        self._gradient_views = layout.views(self._gradients)
+        for rule in self._rules:
+            end = start + rule.count
+            rule.place(self._weights[start:end], self._gradients[start:end])
+            start = end
+
+    def advance(self, until: int) -> list[Diverged]:
+        """Train up to step `until`; return the rows that diverged on the way, now dropped."""
+        found: list[Diverged] = []
+        while self.step < until and self.rows:
+            end = min(until, self.step + WINDOW - self.step % WINDOW)
+            for step in range(self.step, end):
+                self._losses[step % WINDOW] = self._ground.model.step(
+                    self._parameters,
+                    self._buffers,
+                    self._batches.at(step),
+                    shared=self._batches.shared,
+                    gradients=self._gradient_views,
+                )
+                for rule in self._rules:
+                    rule.step(step)
+            begin, self.step = self.step, end
+            found += self._look(begin, end)
+        return found
+
+    def _look(self, begin: int, end: int) -> list[Diverged]:
+        losses = self._losses[begin % WINDOW : begin % WINDOW + end - begin]
+        if self._bound is None:
+            self._bound = BOUND * (1 + losses[0].abs())
+        self._loss_sum += losses.sum(0)
+        self._summed += end - begin
+        bad = ~(losses.abs() <= self._bound)
+        if not bool(bad.any()):
+            return []
+        at = bad.int().argmax(0)
+        ended = bad.any(0).nonzero().flatten().tolist()
+        values = losses.gather(0, at.unsqueeze(0)).squeeze(0).tolist()
+        bounds, steps = self._bound.tolist(), at.tolist()
+        found = [
+            Diverged(self.rows[i], begin + steps[i], _explain(values[i], bounds[i])) for i in ended
+        ]
+        self.drop([each.row for each in found])
+        return found
+
+    def measure(self, split: Split) -> dict[str, list[float]]:
+        """Return the metrics of a split, each a list over `rows`."""
+        examples = self._ground.data.split(split)
+        found = self._ground.model.measure(self._parameters, self._buffers, examples)
+        return {f"{split}_{name}": values.tolist() for name, values in found.items()}
+
+    def train_loss(self) -> list[float]:
+        """Return the mean loss over the batches since the last call, over `rows`."""
+        mean = (self._loss_sum / max(1, self._summed)).tolist()
+        self._loss_sum, self._summed = torch.zeros_like(self._loss_sum), 0
+        return [float(value) for value in mean]
+
+    def weights(self) -> list[dict[str, Tensor]]:
+        """Return every row's parameters by name."""
+        return [
+            {name: values[i].clone() for name, values in self._parameters.items()}
+            for i in range(len(self.rows))
+        ]
+
+    def drop(self, rows: Iterable[int]) -> None:
+        """Take rows out of the tensors, so that time really falls."""
+        gone = set(rows)
+        kept = [i for i, row in enumerate(self.rows) if row not in gone]
+        if len(kept) == len(self.rows):
+            return
+        index = torch.tensor(kept, dtype=torch.int64, device=self._weights.device)
+        start = 0
+        for rule in self._rules:
+            within = [i - start for i in kept if start <= i < start + rule.count]
+            start += rule.count
+            if len(within) < rule.count:
+                rule.keep(torch.tensor(within, dtype=torch.int64, device=index.device))
+        self._rules = [rule for rule in self._rules if rule.count]
+        self.rows = [self.rows[i] for i in kept]
+        self._weights, self._gradients = self._weights[index], self._gradients[index]
+        self._buffers = {name: value[index] for name, value in self._buffers.items()}
+        self._losses, self._loss_sum = self._losses[:, index], self._loss_sum[index]
+        self._bound = None if self._bound is None else self._bound[index]
+        self._batches.keep(index)
+        self._place()
+
+
+def consecutive(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Cut candidates where the rule or the kind of decay changes."""
+    groups: list[list[Candidate]] = []
+    for each in candidates:
+        if groups and (groups[-1][0].rule, groups[-1][0].decay) == (each.rule, each.decay):
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def _explain(loss: float, bound: float) -> str:
+    if loss != loss or abs(loss) == float("inf"):
+        return "the training loss is no longer a finite number"
+    return f"the training loss reached {loss:.3g}, over the bound {bound:.3g}"

@@ -1,0 +1,76 @@
+"""Stacking the training step of any module by `torch.func`."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad_and_value, vmap
+
+from workers.tasks.task import Examples, Stacked, Task
+
+Tensors = dict[str, Tensor]
+
+
+class StackedModule:
+    """A task's module, not rewritten: `vmap` over the rows of its gradient function."""
+
+    def __init__(self, task: Task) -> None:
+        """Build the module's skeletons, which own no numbers."""
+        self._task = task
+        self._training = task.initial(0).to("meta").train()
+        self._judged = task.initial(0).to("meta").eval()
+
+    def step(
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        batch: Examples,
+        *,
+        shared: bool,
+        gradients: Mapping[str, Tensor],
+    ) -> Tensor:
+        """See `workers.tasks.task.Stacked.step`."""
+        stepped = vmap(
+            grad_and_value(self._loss, has_aux=True),
+            in_dims=(0, 0, None if shared else 0),
+            randomness="different",
+        )
+        found, (losses, moved) = stepped(dict(weights), dict(buffers), batch)
+        for name, gradient in found.items():
+            gradients[name].copy_(gradient)
+        for name, value in moved.items():
+            buffers[name].copy_(value)
+        return torch.as_tensor(losses)
+
+    def measure(
+        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], examples: Examples
+    ) -> dict[str, Tensor]:
+        """See `workers.tasks.task.Stacked.measure`."""
+
+        def one(parameters: Tensors, statistics: Tensors) -> Tensors:
+            def model(*inputs: Tensor) -> Tensor:
+                held = (parameters, statistics)
+                output: Tensor = functional_call(self._judged, held, inputs)
+                return output
+
+            return self._task.measure(model, examples)
+
+        measured: Tensors = vmap(one)(dict(weights), dict(buffers))
+        return measured
+
+    def _loss(
+        self, parameters: Tensors, buffers: Tensors, batch: Examples
+    ) -> tuple[Tensor, Tensors]:
+        # BatchNorm writes into its buffers: give it copies, hand them back beside the loss
+        moved = {name: value.clone() for name, value in buffers.items()}
+
+        def model(*inputs: Tensor) -> Tensor:
+            output: Tensor = functional_call(self._training, (parameters, moved), inputs)
+            return output
+
+        return self._task.loss(model, batch), moved
+
+
+def stack_task(task: Task) -> Stacked:
+    """Return the task's own batched step, or its module stacked by `torch.func`."""
+    return task.stacked() or StackedModule(task)
