@@ -1,0 +1,321 @@
+"""The command line `rulesmith`.
+
+Exit status: 0 done; 1 the service refused, or the job watched did not succeed; 2 wrong use;
+3 the service does not answer.
+"""
+
+# ruff: noqa: A001, A002 - options are named as the REST interface names them
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from service import terminal
+from service.client import DEFAULT_URL, ApiError, Client, ClientError, Resource, Unreachable
+from service.operation import app as operation
+from service.operation import tokens
+
+REFUSED, WRONG_USE, AWAY = 1, 2, 3
+
+app = typer.Typer(
+    name="rulesmith",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Hyperparameter search as a service that also discovers optimizers.",
+)
+app.add_typer(operation)
+app.add_typer(tokens, name="token")
+
+console = Console()
+complaints = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Url = Annotated[str, typer.Option(envvar="RULESMITH_URL", help="The service's address.")]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="RULESMITH_TOKEN", show_envvar=True, help="Bearer token.", hidden=True),
+]
+Filter = Annotated[str, typer.Option(help="Say, 'state = RUNNING'.")]
+OrderBy = Annotated[str, typer.Option(help="Say, 'best desc, name'.")]
+Limit = Annotated[int, typer.Option(min=1, help="Rows at most.")]
+
+
+class WrongUse(Exception):  # noqa: N818 - what happened, not a fault of the program
+    """The command line or its file cannot be used as given."""
+
+
+@contextmanager
+def _client(url: str, token: str | None) -> Iterator[Client]:
+    try:
+        client = Client(url, token)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
+    with client:
+        yield client
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the numbers of YAML 1.2, in which 1e-5 is a number (PyYAML's 1.1: a text)."""
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    return float(str(loader.construct_scalar(node)))
+
+
+_Loader.add_constructor("!exponent", _number)
+_Loader.add_implicit_resolver(
+    "!exponent",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_job(path: str) -> Resource:
+    """Return the job body in a JSON or YAML file, `-` for standard input.
+
+    Raises:
+        WrongUse: If the file cannot be read or holds no JSON or YAML object.
+    """
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"cannot read {path}: {error}") from error
+    try:
+        # JSON first: it is nearly, not wholly, a part of YAML (tabs, say).
+        job = json.loads(text)
+    except ValueError:
+        try:
+            job = yaml.load(text, _Loader)  # noqa: S506 - derived from SafeLoader
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise WrongUse(f"{path} is neither JSON nor YAML: {error}") from error
+    if not isinstance(job, dict):
+        raise WrongUse(f"{path} holds {type(job).__name__}, not an object with 'kind', 'name' …")
+    try:
+        json.dumps(job, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WrongUse(f"{path} holds what JSON cannot say: {error}") from error
+    return job
+
+
+@app.command()
+def submit(
+    file: Annotated[str, typer.Argument(help="JSON or YAML; - for standard input.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check the file.")] = False,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Submit a job."""
+    body = read_job(file)
+    with _client(url, token) as client:
+        job = client.submit(body, validate_only=check)
+        if check:
+            _print_json(job["spec"]) if as_json else console.print(f"{file} is a valid job")
+            return
+        if not as_json:
+            console.print(f"{job['id']} is {terminal.state(job['state'])}: {url}/jobs/{job['id']}")
+        if watch:
+            _watch(client, job["id"], as_json)
+        elif as_json:
+            _print_json(job)
+
+
+@app.command("jobs")
+def list_jobs(
+    filter: Filter = "",
+    order_by: OrderBy = "",
+    limit: Limit = 50,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """List jobs, newest first."""
+    with _client(url, token) as client:
+        found = _first(client.jobs(filter, order_by), limit)
+    if as_json:
+        _print_json(found)
+    elif found:
+        console.print(terminal.jobs_table(found))
+    else:
+        console.print("There are no jobs; submit one with 'rulesmith submit FILE'.")
+
+
+def _first(items: Iterator[Resource], limit: int) -> list[Resource]:
+    return [item for item, _ in zip(items, range(limit), strict=False)]
+
+
+@app.command()
+def show(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Show a job and its best trials."""
+    with _client(url, token) as client:
+        job = client.job(job_id)
+        best = client.best(job_id, 5)
+    if as_json:
+        _print_json({"job": job, "best": best})
+    else:
+        terminal.show_job(console, job, best)
+
+
+@app.command()
+def watch(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Follow a job to its end; exit status 1 unless it succeeds."""
+    with _client(url, token) as client:
+        _watch(client, job_id, as_json)
+
+
+def _watch(client: Client, job_id: str, as_json: bool) -> None:
+    if as_json:
+        state = ""
+        for event in client.watch(job_id):
+            print(json.dumps(event), flush=True)
+            state = event["body"].get("state", state)
+    else:
+        state = terminal.follow(console, client.job(job_id), client.watch(job_id))
+        terminal.show_job(console, client.job(job_id), client.best(job_id, 5))
+    if state != "SUCCEEDED":
+        raise typer.Exit(REFUSED)
+
+
+def _steer(action: str, job_id: str, as_json: bool, url: str, token: str | None) -> None:
+    with _client(url, token) as client:
+        job = getattr(client, action)(job_id)
+    if as_json:
+        _print_json(job)
+    else:
+        console.print(f"{job['id']} is {terminal.state(job['state'])}")
+
+
+@app.command()
+def pause(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Pause a job."""
+    _steer("pause", job_id, as_json, url, token)
+
+
+@app.command()
+def resume(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """Go on with a paused job."""
+    _steer("resume", job_id, as_json, url, token)
+
+
+@app.command()
+def cancel(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """End a job; what it found stays."""
+    _steer("cancel", job_id, as_json, url, token)
+
+
+@app.command()
+def rules(
+    job: Annotated[str | None, typer.Option(help="Only rules of this job.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only standings on this task.")] = None,
+    filter: Filter = "",
+    order_by: OrderBy = "",
+    limit: Limit = 20,
+    as_json: Json = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Show the leaderboard."""
+    if job is not None:
+        own = f"job_id = {json.dumps(job)}"
+        filter = f"({filter}) AND {own}" if filter else own
+    with _client(url, token) as client:
+        found = _first(client.rules(filter, order_by, task), limit)
+    if as_json:
+        _print_json(found)
+    elif found:
+        console.print(terminal.standings_table(found))
+    else:
+        console.print("No rule has been judged yet.")
+
+
+@app.command()
+def export(
+    rule: Annotated[str, typer.Argument(help="A rule's id, or an optimizer's name.")],
+    format: Annotated[str, typer.Option(help="torch or latex.")] = "torch",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")] = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Take a rule home as one file."""
+    with _client(url, token) as client:
+        text = client.export(rule, format)
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise WrongUse(f"cannot write {output}: {error}") from error
+    complaints.print(f"wrote {escape(str(output))}")
+
+
+@app.command()
+def optimizers(as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """List the optimizers that a tune job can name."""
+    with _client(url, token) as client:
+        found = client.optimizers()
+    if as_json:
+        _print_json(found)
+        return
+    table = Table("name", "rule", "lr", "paper", box=None, pad_edge=False)
+    for entry in found:
+        last = entry["rule"].strip().splitlines()[-1]
+        table.add_row(
+            entry["name"], escape(last), terminal.figure(entry["lr"]), escape(entry["paper"])
+        )
+    console.print(table)
+
+
+@app.command()
+def tasks(as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+    """List the tasks that a job can name."""
+    with _client(url, token) as client:
+        found = client.tasks()
+    if as_json:
+        _print_json(found)
+        return
+    table = Table("name", "description", "metrics", box=None, pad_edge=False)
+    for task in found:
+        table.add_row(task["name"], escape(task["description"]), ", ".join(task["metrics"]))
+    console.print(table)
+
+
+def _complain(error: Exception) -> None:
+    complaints.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; errors are sentences on standard error, never tracebacks."""
+    try:
+        app()
+    except WrongUse as error:
+        _complain(error)
+        sys.exit(WRONG_USE)
+    except Unreachable as error:
+        _complain(error)
+        sys.exit(AWAY)
+    except (ApiError, ClientError) as error:
+        _complain(error)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The commands that work on this machine's service itself: serve, dispatch, migrate, tokens."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    # Loaded when a command needs them: the other commands start without torch and SQL.
+    from service.settings import Settings
+    from service.store.store import Store
+
+app = typer.Typer(no_args_is_help=True)
+tokens = typer.Typer(no_args_is_help=True, help="Bearer tokens; the first one closes the service.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Home = Annotated[
+    Path | None, typer.Option(help="Folder of the embedded database (RULESMITH_HOME).")
+]
+
+
+def _settings(**given: Any) -> "Settings":
+    from service.settings import Settings
+
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _store(home: Path | None) -> "Store":
+    from service.store.store import Store
+
+    store = Store(_settings(home=home).store_url())
+    store.check()
+    return store
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="0 takes a free one.")] = None,
+    home: Home = None,
+    no_dispatcher: Annotated[
+        bool, typer.Option("--no-dispatcher", help="Leave jobs to 'rulesmith dispatch'.")
+    ] = False,
+) -> None:
+    """Serve API and dashboard, and run the jobs."""
+    from service.server import serve as run
+
+    run(
+        _settings(host=host, port=port, home=home),
+        dispatch=not no_dispatcher,
+        say=lambda text: print(text, flush=True),
+    )
+
+
+@app.command()
+def dispatch(home: Home = None) -> None:
+    """Run jobs without serving; for a server started with --no-dispatcher."""
+    from service.server import dispatch as run
+
+    run(_settings(home=home), say=lambda text: print(text, flush=True))
+
+
+@app.command()
+def migrate(home: Home = None) -> None:
+    """Bring the database to this version's schema."""
+    from service.store.store import Store
+
+    store = Store(_settings(home=home).store_url())
+    try:
+        store.migrate()
+    finally:
+        store.close()
+    print("The database is at this version's schema.")
+
+
+@tokens.command("create")
+def create(name: str, home: Home = None, as_json: Json = False) -> None:
+    """Make a token and print it, once."""
+    store = _store(home)
+    try:
+        secret = store.create_token(name)
+    finally:
+        store.close()
+    print(json.dumps({"name": name, "token": secret}) if as_json else secret)
+
+
+@tokens.command("list")
+def list_tokens(home: Home = None, as_json: Json = False) -> None:
+    """List tokens by name; the secrets are not kept."""
+    store = _store(home)
+    try:
+        found = store.tokens()
+    finally:
+        store.close()
+    if as_json:
+        rows = [{"name": token.name, "created": token.created.isoformat()} for token in found]
+        print(json.dumps(rows))
+        return
+    table = Table("name", "created", box=None, pad_edge=False)
+    for token in found:
+        table.add_row(token.name, f"{token.created:%Y-%m-%d %H:%M}")
+    Console().print(table)
+
+
+@tokens.command("revoke")
+def revoke(name: str, home: Home = None) -> None:
+    """Make a token useless from now on."""
+    store = _store(home)
+    try:
+        store.revoke_token(name)
+    finally:
+        store.close()
+    print(f"The token {name} is revoked.")

@@ -1,0 +1,140 @@
+"""Running the service: the web application and, beside it, the dispatcher."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.settings import Settings
+from service.store.store import Store
+from service.web.app import create_app
+from service.web.security import is_loopback
+
+GRACE_SECONDS = 3
+"""How long open requests may take to end when the server stops."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn that tells the application first, so that open event streams end at once."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, started: Callable[[str], None]):
+        super().__init__(config)
+        self._application = app
+        self._report = started
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop: event streams end, requests get their grace."""
+        self.stop()
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """Stop serving soon; safe from any thread."""
+        self._application.state.stopping.set()
+        self.should_exit = True
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Bind, then say where."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            self._report(self.address())
+
+    def address(self) -> str:
+        """Return the URL people can open, with the port that was really bound."""
+        port = self.servers[0].sockets[0].getsockname()[1]
+        host = self.config.host
+        if host in ("0.0.0.0", "::", ""):  # noqa: S104 - recognised, not bound
+            host = "127.0.0.1"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def web_server(
+    store: Store, settings: Settings, started: Callable[[str], None] = lambda address: None
+) -> Server:
+    """Return a server that is ready to `run()`.
+
+    Args:
+        store: An open, migrated store.
+        settings: Host and port; port 0 takes a free one.
+        started: Called with the address once the port is bound.
+    """
+    app = create_app(store, settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=5,
+        limit_concurrency=2048,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+    return Server(config, app, started)
+
+
+def _announce(
+    settings: Settings, store: Store, say: Callable[[str], None]
+) -> Callable[[str], None]:
+    def started(address: str) -> None:
+        say(f"Rulesmith serves at {address}")
+        if not is_loopback(settings.host) and not store.tokens():
+            say(
+                f"{settings.host} is not a loopback address, so every request needs a token; "
+                "make one with: rulesmith token create NAME"
+            )
+
+    return started
+
+
+def serve(settings: Settings, *, dispatch: bool = True, say: Callable[[str], None] = print) -> None:
+    """Migrate the store, start the dispatcher, serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: See `service.settings`.
+        dispatch: Whether jobs are run by this process; False where `rulesmith dispatch` does it.
+        say: Told the address, and what to do about tokens.
+    """
+    store = Store(settings.store_url())
+    try:
+        store.migrate()
+        server = web_server(store, settings, _announce(settings, store, say))
+        if not dispatch:
+            server.run()
+            return
+        # Here, because it loads Ray, which a server without a dispatcher does not need.
+        from service.dispatcher import Dispatcher
+
+        dispatcher = Dispatcher(store, settings)
+        dispatcher.start()
+        try:
+            server.run()
+        finally:
+            dispatcher.stop()
+    finally:
+        store.close()
+
+
+def dispatch(settings: Settings, *, say: Callable[[str], None] = print) -> None:
+    """Run jobs, without serving, until SIGINT or SIGTERM.
+
+    Raises:
+        SchemaError: If the store is not at this version's schema; `rulesmith migrate` makes it so.
+    """
+    from service.dispatcher import Dispatcher
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    store = Store(settings.store_url())
+    try:
+        store.check()
+        dispatcher = Dispatcher(store, settings)
+        dispatcher.start()
+        say("The dispatcher runs jobs; stop it with Ctrl-C.")
+        stop.wait()
+        dispatcher.stop()
+    finally:
+        store.close()

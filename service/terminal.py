@@ -1,0 +1,156 @@
+"""What the command line shows: tables of jobs and rules, and a job as it runs."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Resource = dict[str, Any]
+
+COLOURS = {
+    "SUCCEEDED": "green",
+    "RUNNING": "cyan",
+    "FAILED": "red",
+    "CANCELLED": "yellow",
+    "PAUSED": "yellow",
+}
+JUDGED = ("COMPLETE", "PRUNED", "INFEASIBLE")
+NOTHING = "–"
+
+
+def figure(value: Any) -> str:
+    """Return a number in four significant digits, a dash for None, other things as text."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return escape(str(value))
+    return f"{value:.4g}"
+
+
+def state(name: str) -> str:
+    """Return a state with its colour, as markup."""
+    colour = COLOURS.get(name)
+    return f"[{colour}]{name}[/{colour}]" if colour else name
+
+
+def judged(job: Resource) -> int:
+    """Return how many of a job's trials have an answer."""
+    return sum(job["trials"].get(name, 0) for name in JUDGED)
+
+
+def jobs_table(jobs: Iterable[Resource]) -> Table:
+    """Return jobs, one per row."""
+    table = Table("id", "name", "kind", "task", "state", "judged", "best", box=None, pad_edge=False)
+    for job in jobs:
+        spec = job["spec"]
+        table.add_row(
+            job["id"],
+            escape(spec["name"]),
+            spec["kind"],
+            spec["task"]["name"],
+            state(job["state"]),
+            f"{judged(job)}/{job['budget']}",
+            figure(job["best"]),
+        )
+    return table
+
+
+def show_job(console: Console, job: Resource, best: list[Resource]) -> None:
+    """Print a job and its best trials."""
+    spec = job["spec"]
+    objective = spec["objective"]
+    grid = Table.grid(padding=(0, 2))
+    rows = [
+        ("job", job["id"]),
+        ("name", escape(spec["name"])),
+        ("state", state(job["state"])),
+        ("error", escape(job["error"]) if job.get("error") else None),
+        ("task", f"{spec['task']['name']}: {objective['direction']} {objective['metric']}"),
+        ("judged", f"{judged(job)} of {job['budget']}"),
+        ("trials", ", ".join(f"{count} {name}" for name, count in job["trials"].items())),
+        ("best", figure(job["best"])),
+        ("notes", escape(job["notes"]) if job.get("notes") else None),
+    ]
+    for name, value in rows:
+        if value:
+            grid.add_row(f"[dim]{name}[/dim]", value)
+    console.print(grid)
+    if best:
+        console.print()
+        console.print(trials_table(best, spec["kind"]))
+
+
+def trials_table(trials: Iterable[Resource], kind: str) -> Table:
+    """Return trials, one per row, with their point (tune) or rule (discover)."""
+    what = "parameters" if kind == "tune" else "rule"
+    table = Table("trial", "value", "lr", what, box=None, pad_edge=False)
+    for trial in trials:
+        if kind == "tune":
+            shown = ", ".join(f"{k}={figure(v)}" for k, v in trial["parameters"].items())
+        else:
+            shown = escape(trial["rule"])
+        table.add_row(str(trial["number"]), figure(trial["value"]), figure(trial["lr"]), shown)
+    return table
+
+
+def standings_table(standings: Iterable[Resource]) -> Table:
+    """Return the leaderboard, one rule on one task per row."""
+    table = Table(
+        "rule", "name", "task", "metric", "value", "± spread", "test", "lr", "seeds", "steps",
+        "text", box=None, pad_edge=False,
+    )  # fmt: skip
+    for row in standings:
+        metric = row["metric"]
+        test = row["metrics"].get(metric.replace("validation_", "test_"))
+        table.add_row(
+            row["rule_id"],
+            escape(row["label"] or NOTHING),
+            row["task"],
+            metric,
+            figure(row["value"]),
+            figure(row["spread"].get(metric)),
+            figure(test if metric.startswith("validation_") else None),
+            figure(row["lr"]),
+            str(row["seeds"]),
+            str(row["steps"]),
+            escape(row["rule"]),
+        )
+    return table
+
+
+def follow(console: Console, job: Resource, events: Iterator[Resource]) -> str:
+    """Show a job as its events come in, and return the state it is in at the end."""
+    current: str = job["state"]
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("best {task.fields[best]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        row = progress.add_task(
+            escape(job["spec"]["name"]),
+            total=job["budget"],
+            completed=judged(job),
+            best=figure(job["best"]),
+        )
+        for event in events:
+            body = event["body"]
+            if event["kind"] == "job" and "state" in body:
+                current = body["state"]
+                why = f": {escape(body['error'])}" if body.get("error") else ""
+                progress.console.print(f"{escape(job['id'])} is {state(current)}{why}")
+            elif event["kind"] == "log":
+                progress.console.print(f"[dim]{escape(str(body.get('sentence', '')))}[/dim]")
+            elif event["kind"] == "trials":
+                counts = body.get("counts", {})
+                done = sum(counts.get(name, 0) for name in JUDGED)
+                progress.update(row, completed=done, best=figure(body.get("best")))
+                # A comparison adds trials beyond the search's budget.
+                if done > (progress.tasks[0].total or 0):
+                    progress.update(row, total=done)
+    return current

@@ -1,0 +1,88 @@
+"""The web application: REST under /api/v1, probes, dashboard."""
+
+import threading
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.settings import Settings
+from service.store.store import Store
+from service.web import catalogue, events, health, jobs, pages, problems, rules
+from service.web.feed import Feed
+from service.web.security import Guard
+
+MAX_BODY = 2**20 - 1
+"""Bytes of a request's body: below 1 MiB."""
+
+
+def _version() -> str:
+    try:
+        return version("rulesmith")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+class _Measured:
+    """ASGI middleware that counts and times answers by route."""
+
+    def __init__(self, app: ASGIApp, metrics: health.Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # The route's template, never the path: paths are the client's to invent.
+                route = getattr(scope.get("route"), "path", "none")
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                self._metrics.requests.labels(method, route, message["status"]).inc()
+                self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, measured)
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
+
+
+def create_app(store: Store, settings: Settings) -> FastAPI:
+    """Return the application.
+
+    Args:
+        store: An open, migrated store; the caller closes it.
+        settings: Which hosts are answered, and whether tokens are always needed.
+
+    `app.state.stopping` is a `threading.Event`: set it before the server stops, so that open
+    event streams end.
+    """
+    app = FastAPI(
+        title="Rulesmith",
+        summary="Hyperparameter search as a service that also discovers optimizers.",
+        version=_version(),
+        docs_url=None,  # both viewers load scripts from a CDN
+        redoc_url=None,
+        max_body_size=MAX_BODY,
+    )
+    app.state.store = store
+    app.state.settings = settings
+    app.state.feed = Feed(store)
+    app.state.metrics = health.Metrics()
+    app.state.stopping = threading.Event()
+    problems.install(app)
+    api = APIRouter(prefix="/api/v1")
+    for part in (events, jobs, rules, catalogue):
+        api.include_router(part.router)
+    api.include_router(health.router, include_in_schema=False)
+    app.include_router(api)
+    app.include_router(health.router)
+    app.include_router(pages.router(store))
+    app.add_middleware(_Measured, metrics=app.state.metrics)
+    app.add_middleware(Guard, store=store, settings=settings)
+    return app

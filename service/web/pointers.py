@@ -1,0 +1,146 @@
+"""From a pydantic fault to a pointer into the body and a sentence that says what is allowed."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+MAX_VALUE = 60
+
+
+def pointer_of(parts: Sequence[str | int]) -> str:
+    """Return the RFC 6901 pointer, as URI fragment, of keys and indices: `#/space/lr`."""
+    escaped = (str(part)[:100].replace("~", "~0").replace("/", "~1") for part in parts)
+    return "#" + "".join(f"/{part}" for part in escaped)
+
+
+def path_in_body(loc: Sequence[str | int], body: Any, *, missing: bool = False) -> list[str | int]:
+    """Return where in `body` a fault is, without the names of union members.
+
+    Args:
+        loc: pydantic's location below the body; it also holds the tags of the unions that were
+            entered (`tune`, `float`), which no key of the body bears.
+        body: The parsed body.
+        missing: Whether the last part names a field that should be there and is not.
+    """
+    path: list[str | int] = []
+    here = body
+    for position, part in enumerate(loc):
+        if position == 0 and isinstance(body, Mapping) and part == body.get("kind"):
+            continue
+        if _holds(here, part):
+            path.append(part)
+            here = here[part]
+        elif missing and position == len(loc) - 1:
+            path.append(part)
+    return path
+
+
+def _holds(value: Any, part: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list | tuple) and isinstance(part, int) and 0 <= part < len(value)
+
+
+@lru_cache(maxsize=32)
+def _schema(annotation: Any) -> dict[str, Any]:
+    return TypeAdapter(annotation).json_schema()
+
+
+def _resolved(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        found: Any = root
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        node = found
+    return node
+
+
+def _below(node: dict[str, Any], part: str | int, root: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the schema that `part` of a location leads to."""
+    node = _resolved(node, root)
+    mapping = node.get("discriminator", {}).get("mapping", {})
+    if part in mapping:
+        return _resolved({"$ref": mapping[part]}, root)
+    if part in node.get("properties", {}):
+        return dict(node["properties"][part])
+    for key in ("additionalProperties", "items"):
+        if isinstance(node.get(key), dict):
+            return dict(node[key])
+    for member in node.get("anyOf", ()):
+        found = _below(member, part, root)
+        if found is not None:
+            return found
+    return None
+
+
+def allowed_fields(annotation: Any, loc: Sequence[str | int]) -> list[str]:
+    """Return the names that the object at `loc` may hold; none if the schema does not say."""
+    root = _schema(annotation)
+    node: dict[str, Any] | None = root
+    for part in loc:
+        node = None if node is None else _below(node, part, root)
+    if node is None:
+        return []
+    node = _resolved(node, root)
+    members = [node, *(_resolved(member, root) for member in node.get("anyOf", ()))]
+    return sorted({name for member in members for name in member.get("properties", {})})
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
+
+
+def _unknown_field(name: str, allowed: list[str]) -> str:
+    near = get_close_matches(name[:64], allowed, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    names = f"; allowed: {', '.join(allowed)}" if allowed else ""
+    return f"there is no field '{name[:MAX_VALUE]}' here{hint}{names}"
+
+
+def described(fault: Mapping[str, Any], body: Any, annotation: Any) -> tuple[str, str]:
+    """Return the pointer and the sentence for one fault.
+
+    Args:
+        fault: One of pydantic's `errors()`, its location starting with `body` or `query`.
+        body: The parsed body, None if there is none.
+        annotation: The body's type, whose schema says what is allowed; None if unknown.
+    """
+    loc = tuple(fault["loc"])[1:]
+    kind = fault["type"]
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    path = path_in_body(loc, body, missing=kind == "missing")
+    context = fault.get("ctx", {})
+    if kind == "missing":
+        return pointer_of(path), "this field is required"
+    if kind == "extra_forbidden":
+        allowed = [] if annotation is None else allowed_fields(annotation, loc[:-1])
+        return pointer_of(path), _unknown_field(str(loc[-1]), allowed)
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        field = str(context.get("discriminator", "")).strip("'")
+        pointer = pointer_of([*path, field])
+        if kind == "union_tag_not_found":
+            tags = _tags(annotation, loc)
+            return pointer, "this field is required" + (f"; allowed: {tags}" if tags else "")
+        tag, expected = context.get("tag", ""), context.get("expected_tags", "")
+        return pointer, f"there is no {field} {_shown(tag)}; allowed: {expected}"
+    if isinstance(fault.get("input"), str | int | float | bool | None):
+        own = kind in ("unknown_name", "range", "log_range", "log_step")
+        message += "" if own else f"; got {_shown(fault.get('input'))}"
+    return pointer_of(path), message
+
+
+def _tags(annotation: Any, loc: Sequence[str | int]) -> str:
+    if annotation is None:
+        return ""
+    root = _schema(annotation)
+    node: dict[str, Any] | None = root
+    for part in loc:
+        node = None if node is None else _below(node, part, root)
+    mapping = (
+        {} if node is None else _resolved(node, root).get("discriminator", {}).get("mapping", {})
+    )
+    return ", ".join(f"'{tag}'" for tag in mapping)

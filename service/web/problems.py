@@ -1,0 +1,216 @@
+"""Errors as RFC 9457 problem+json: what is wrong, where, what is allowed, what to do."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from dsl.errors import RuleError
+from dsl.schema import Frozen
+from service.store.errors import (
+    IdempotencyConflict,
+    NotFound,
+    QueryError,
+    SchemaError,
+    StateConflict,
+    StorageFull,
+    Unavailable,
+)
+from service.web.pointers import described
+
+MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 20
+MAX_DETAIL = 800
+
+log = logging.getLogger(__name__)
+
+
+class FieldError(Frozen):
+    """One fault of a request."""
+
+    pointer: str | None = None
+    """Where in the body, an RFC 6901 pointer as URI fragment: `#/space/lr/low`."""
+
+    parameter: str | None = None
+    """Which query parameter, path parameter or header, if it is not in the body."""
+
+    detail: str
+    line: int | None = None
+    column: int | None = None
+    hint: str | None = None
+
+
+class ProblemBody(Frozen):
+    """The body of every answer from 400 on (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: tuple[FieldError, ...] = ()
+
+
+class Problem(Exception):  # noqa: N818 - the RFC's own noun
+    """An error that the person who asked can do something about."""
+
+    def __init__(self, status: int, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 3] + "..."
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    instance: str,
+    errors: Sequence[FieldError] = (),
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return the answer for one problem; at most 20 field errors are listed."""
+    body = ProblemBody(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=_short(detail),
+        instance=_short(instance),
+        errors=tuple(
+            error.model_copy(update={"detail": _short(error.detail)})
+            for error in errors[:MAX_ERRORS]
+        ),
+    )
+    # ASCII output: a lone surrogate from the request must not break the answer about it.
+    content = json.dumps(body.model_dump(exclude_none=True), ensure_ascii=True)
+    return Response(content, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    return problem_response(problem.status, problem.detail, request.url.path, problem.errors)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    """Answer a request that does not fit its schema."""
+    assert isinstance(error, RequestValidationError)
+    faults = error.errors()
+    about_body = any(fault["loc"][0] == "body" for fault in faults)
+    content_type = request.headers.get("content-type", "")
+    if about_body and error.body is not None and "json" not in content_type:
+        return _answer(
+            request,
+            Problem(
+                415,
+                f"the body is '{content_type[:100]}'; send JSON with the header "
+                "'Content-Type: application/json'",
+            ),
+        )
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        fault = faults[0]
+        detail = f"the body is not JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
+        return _answer(request, Problem(400, detail, [FieldError(pointer="#", detail=detail)]))
+    model = getattr(getattr(request.scope.get("route"), "body_field", None), "field_info", None)
+    annotation = None if model is None else model.annotation
+    errors = []
+    for fault in faults[:MAX_ERRORS]:
+        pointer, detail = described(fault, error.body, annotation)
+        if fault["loc"][0] == "body":
+            errors.append(FieldError(pointer=pointer, detail=detail))
+        else:
+            errors.append(FieldError(parameter=str(fault["loc"][-1])[:100], detail=detail))
+    first = errors[0]
+    detail = f"{first.pointer or first.parameter}: {first.detail}"
+    if len(faults) > 1:
+        detail += f" (and {len(faults) - 1} more)"
+    return _answer(request, Problem(422, detail, errors))
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        404: f"there is nothing at {request.url.path}; see /openapi.json",
+        405: f"{request.method} is not allowed at {request.url.path}; see /openapi.json",
+        413: "the body is 1 MiB or larger; a job needs a few kilobytes",
+    }
+    detail = details.get(error.status_code, str(error.detail))
+    headers = None if error.headers is None else dict(error.headers)
+    return problem_response(error.status_code, detail, request.url.path, headers=headers)
+
+
+def _rule(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RuleError)
+    fault = FieldError(
+        pointer="#/text",
+        detail=str(error),
+        line=error.line,
+        column=error.column,
+        hint=str(error.hint) if error.hint else None,
+    )
+    return _answer(request, Problem(422, f"#/text: {error}", [fault]))
+
+
+def _query(request: Request, error: Exception) -> Response:
+    assert isinstance(error, QueryError)
+    fault = FieldError(parameter=error.parameter, detail=error.detail)
+    return _answer(request, Problem(422, str(error), [fault]))
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    reference = uuid4().hex[:12]
+    log.error("error %s at %s %s", reference, request.method, request.url.path, exc_info=error)
+    return problem_response(
+        500,
+        f"this is a fault of the service, not yours; its log holds it as error {reference}",
+        request.url.path,
+    )
+
+
+def _plain(status: int) -> Callable[[Request, Exception], Response]:
+    def answer(request: Request, error: Exception) -> Response:
+        return _answer(request, Problem(status, str(error)))
+
+    return answer
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error as problem+json."""
+    handlers: dict[type[Exception], Callable[[Request, Exception], Response]] = {
+        RequestValidationError: _invalid,
+        HTTPException: _http,
+        RuleError: _rule,
+        QueryError: _query,
+        NotFound: _plain(404),
+        StateConflict: _plain(409),
+        IdempotencyConflict: _plain(422),
+        SchemaError: _plain(503),
+        Unavailable: _plain(503),
+        StorageFull: _plain(507),
+        Exception: _unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+    def problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return _answer(request, error)
+
+    app.add_exception_handler(Problem, problem)
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {
+        "description": text,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+    }
+    for code, text in (("4XX", "The request's fault."), ("5XX", "The service's fault."))
+}
+"""For the routes' OpenAPI."""

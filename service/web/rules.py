@@ -1,0 +1,124 @@
+"""Rules over REST: the leaderboard, one rule, its export, a rule by hand."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, StringConstraints
+
+from dsl.canonical import rule_id as id_of
+from dsl.export import to_torch
+from dsl.latex import to_latex
+from dsl.schema import Frozen
+from dsl.text import parse
+from dsl.validate import check
+from optimizers.catalogue import CATALOGUE
+from service.resources import Page, RuleEntry, Standing
+from service.store.errors import NotFound
+from service.store.store import Store
+from service.web.access import Listing, StoreDep, checked_identifier
+from service.web.problems import PROBLEMS
+
+router = APIRouter(prefix="/rules", tags=["rules"], responses=PROBLEMS)
+
+Format = Literal["torch", "latex"]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w .\-]+$")]
+
+
+class RuleListing(Listing):
+    """The leaderboard's parameters."""
+
+    task: Annotated[str, Field(max_length=64)] | None = None
+    """Only standings on this task."""
+
+
+class NewRule(Frozen):
+    """A rule by hand."""
+
+    text: Annotated[str, Field(min_length=1)]
+    """See the README's section on the language; at most 4,096 characters."""
+
+    label: Label | None = None
+
+
+@router.get("", summary="The leaderboard")
+def rules(listing: Annotated[RuleListing, Query()], store: StoreDep) -> Page[Standing]:
+    """Return each rule's best-attested evaluation on each task, over all jobs."""
+    return store.standings(listing.query(), task=listing.task)
+
+
+@router.post("", status_code=201, summary="Add a rule by hand")
+def add(rule: NewRule, response: Response, store: StoreDep) -> RuleEntry:
+    """Check a rule and keep it, in canonical form; a rule that is known is returned as it is."""
+    check(parse(rule.text))
+    entry = store.add_rule(rule.text, label=rule.label)
+    response.headers["Location"] = f"/api/v1/rules/{entry.id}"
+    return entry
+
+
+def resolved_id(name: str) -> str:
+    """Return the id of a rule named by id or by its catalogue name."""
+    return id_of(CATALOGUE[name].rule) if name in CATALOGUE else checked_identifier("rule", name)
+
+
+@router.get("/{rule_id}", summary="One rule")
+def rule(rule_id: str, store: StoreDep) -> RuleEntry:
+    """Return a rule, by id or catalogue name, with its standings."""
+    return store.rule(resolved_id(rule_id))
+
+
+def _trained_numbers(store: Store, standing: Standing) -> dict[str, Any]:
+    """Return the numbers a rule was trained with, as `to_torch` takes them."""
+    numbers: dict[str, Any] = {"lr": standing.lr}
+    try:
+        trial = store.trial(standing.job_id, standing.number)
+        job = store.job(standing.job_id)
+    except NotFound:  # the job was deleted; the rule and its standing stay
+        return numbers
+    if job.spec.kind == "tune":
+        values = dict(trial.parameters)
+        values.pop("lr", None)
+        entry = CATALOGUE[job.spec.optimizer]
+        numbers["decay"] = entry.decay
+        numbers["weight_decay"] = float(values.pop("weight_decay", entry.weight_decay))
+        numbers["hyperparameters"] = {**entry.hyperparameters, **values}
+    return numbers
+
+
+def _provenance(entry: RuleEntry, standing: Standing) -> str:
+    spread = standing.spread.get(standing.metric)
+    plus_minus = "" if spread is None else f" +- {spread:.4g}"
+    return (
+        f"Rule {entry.id}: {standing.metric} {standing.value:.4g}{plus_minus} on {standing.task} "
+        f"after {standing.steps} steps, {standing.seeds} seed(s), job {standing.job_id} "
+        f"trial {standing.number}."
+    )
+
+
+def torch_file(store: Store, entry: RuleEntry) -> str:
+    """Return a rule as a Python file with the numbers of its best-attested evaluation."""
+    if not entry.standings:
+        return to_torch(entry.text, provenance=f"Rule {entry.id}, not yet trained.")
+    standing = entry.standings[0]
+    numbers = {k: v for k, v in _trained_numbers(store, standing).items() if v is not None}
+    return to_torch(entry.text, provenance=_provenance(entry, standing), **numbers)
+
+
+@router.get(
+    "/{rule_id}/export",
+    summary="Take a rule home",
+    response_class=Response,
+    responses={200: {"content": {"text/x-python": {}, "application/x-tex": {}}}},
+)
+def export(
+    rule_id: str,
+    store: StoreDep,
+    format: Annotated[Format, Query()] = "torch",  # noqa: A002 - the contract's name
+) -> Response:
+    """Return a rule, by id or catalogue name, as a Python file (torch) or a formula (latex)."""
+    entry = store.rule(resolved_id(rule_id))
+    if format == "latex":
+        content, media_type, suffix = to_latex(entry.text) + "\n", "application/x-tex", "tex"
+    else:
+        content, media_type, suffix = torch_file(store, entry), "text/x-python", "py"
+    disposition = f'attachment; filename="rule_{entry.id}.{suffix}"'
+    return Response(content, media_type=media_type, headers={"Content-Disposition": disposition})
