@@ -1,0 +1,61 @@
+"""Counter-based random numbers: a draw depends on its address and on nothing else.
+
+The address is (seed, step t, number of the draw in the rule, number of the weight), the weights
+counted over all parameters of the optimizer. So a draw is the same alone and in a population, in
+chunks and in one piece, on a CPU and on a GPU (normal draws to the rounding of log and cos).
+Mixing is by a 32-bit permutation of the xorshift-multiply family (constants: C. Wellons,
+"Prospecting for hash functions", 2018, `lowbias32`), computed in int64 where no product overflows.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+__all__ = ["Draw", "mix", "normal", "uniform"]
+
+
+class Draw(NamedTuple):
+    """Where in the stream of random numbers a step stands.
+
+    Attributes:
+        seed: The seed, or int64 seeds [rows, 1] for a population of [rows, P] weights.
+        t: The step, from 0.
+        first: Number of the tensor's first weight among all weights of the optimizer.
+    """
+
+    seed: int | torch.Tensor
+    t: int
+    first: int = 0
+
+
+def mix(x: torch.Tensor) -> torch.Tensor:
+    """Permute the 32-bit numbers in an int64 tensor."""
+    low, high = 0xFFFF, 16
+    x = x ^ (x >> 16)
+    x = ((x & low) * 0x7FEB352D + (((x >> high) * 0x7FEB352D & low) << high)) & 0xFFFFFFFF
+    x = x ^ (x >> 15)
+    x = ((x & low) * 0x846CA68B + (((x >> high) * 0x846CA68B & low) << high)) & 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+def uniform(draw: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
+    """Return numbers in [0, 1), multiples of 2^-24, of the shape and type of `like`.
+
+    With seeds [rows, 1], `like` is [rows, P] and each row is a whole model.
+    """
+    stacked = isinstance(draw.seed, torch.Tensor)
+    count = like.shape[-1] if stacked else like.numel()
+    seed = torch.as_tensor(draw.seed, dtype=torch.int64, device=like.device) & 0xFFFFFFFF
+    key = mix(mix(mix(seed) ^ (draw.t & 0xFFFFFFFF)) ^ (2 * index + 0x9E3779B9 & 0xFFFFFFFF))
+    element = torch.arange(draw.first, draw.first + count, device=like.device)
+    bits = mix(mix(element & 0xFFFFFFFF) ^ key)
+    return ((bits >> 8) * 2.0**-24).to(like.dtype).reshape(like.shape)
+
+
+def normal(draw: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
+    """Return standard normal numbers of the shape and type of `like` (Box and Muller 1958)."""
+    single = like if like.dtype == torch.float64 else like.float()
+    radius = torch.sqrt(-2.0 * torch.log(1.0 - uniform(draw, 2 * index, single)))
+    angle = 2.0 * math.pi * uniform(draw, 2 * index + 1, single)
+    return (radius * torch.cos(angle)).to(like.dtype)

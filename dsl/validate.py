@@ -1,0 +1,37 @@
+"""Static checks: what can be said of a rule without running it."""
+
+from dsl.errors import RuleError
+from dsl.expression import Expression
+from dsl.program import Program, resolve
+
+__all__ = ["check", "checked"]
+
+
+def check(expression: Expression) -> None:
+    """Check a rule: its names, the kinds of its arguments, and that it uses the gradient.
+
+    Raises:
+        RuleError: The rule cannot be trained; the message says why and where.
+    """
+    checked(expression)
+
+
+def checked(expression: Expression) -> Program:
+    """Return a rule's program after all checks of `check`."""
+    program = resolve(expression)
+    position = expression.update.position
+    if not any(program.mentions(name) for name in ("g", "w", "u")):
+        raise RuleError(
+            "The update is the same for every weight",
+            expression.text,
+            position,
+            "A rule is computed from the gradient g.",
+        )
+    if not program.mentions("g"):
+        raise RuleError(
+            "The update ignores the gradient",
+            expression.text,
+            position,
+            "Use g, or an average of it such as m or ema(g, beta).",
+        )
+    return program
