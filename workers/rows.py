@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dsl.candidate import Candidate, ScheduleSpec
 from dsl.compile import compile_rule
+from dsl.randomness import Draw
 from optimizers.schedules import multipliers
 from workers.layout import Layout
 
@@ -120,7 +121,7 @@ class RuleRows:
         scalars = tuple(
             value.to(self._dtype) if isinstance(value, Tensor) else value for value in scalars
         )
-        draw = (self._seeds, step)
+        draw = Draw(self._seeds, step)
         update = self._update(gradients, weights, self._state, scalars, draw)
         if "shrink" in column:
             weights.mul_(column["shrink"].at(step))

@@ -1,27 +1,15 @@
 """Judging a rule without training it."""
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 
 from dsl.candidate import Candidate
 from dsl.compile import compile_rule
-from dsl.errors import RuleError
-from dsl.text import parse
-from dsl.validate import check
+from dsl.randomness import Draw
 from workers.rows import hyperparameters
 
 STEPS, SIZE = 4, 64
-
-
-@lru_cache(maxsize=4096)
-def _fault_of_text(rule: str) -> str | None:
-    try:
-        check(parse(rule))
-    except RuleError as error:
-        return str(error)
-    return None
 
 
 def _fault_of_update(candidate: Candidate) -> str | None:
@@ -38,7 +26,7 @@ def _fault_of_update(candidate: Candidate) -> str | None:
     for step in range(STEPS):
         gradients = mean + 0.02 * torch.randn(1, SIZE, generator=generator)
         scalars = compiled.scalars(step, 100, held, memory)
-        update = compiled.update(gradients, weights, state, scalars, (seeds, step))
+        update = compiled.update(gradients, weights, state, scalars, Draw(seeds, step))
         if not bool(torch.isfinite(update).all()):
             return f"the update is not finite at step {step} of a probe"
     update = update.expand(1, SIZE)
@@ -55,10 +43,7 @@ def fault(candidate: Candidate) -> str | None:
     Faults: the rule does not parse or fails the language's checks; a hyperparameter that it does
     not have; on a small probe the update is not finite, zero, or equal for all weights.
     """
-    found = _fault_of_text(candidate.rule)
-    if found:
-        return found
     try:
         return _fault_of_update(candidate)
-    except ValueError as error:
+    except ValueError as error:  # a RuleError is one
         return str(error)
