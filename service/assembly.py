@@ -1,0 +1,126 @@
+"""From a job's body to what runs it: the strategy, the evaluation, the size of populations.
+
+`build` is called in the driver, by name. It is the one place where search and workers meet.
+"""
+
+import math
+
+from dsl.candidate import Candidate, Stage
+from optimizers.catalogue import CATALOGUE
+from search.comparison import WithComparison
+from search.discovery import RandomStrategy, ReinforcementStrategy
+from search.language import Language
+from search.settings import Reinforcement
+from search.strategy import History, Strategy
+from search.tune_searcher import PopulationSearcher
+from search.tuning import OptunaStrategy
+from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
+from workers.driver import Plan, capacity
+from workers.protocol import Evaluation, Protocol
+
+ROUNDS = 5
+"""Populations that each worker of a tune job trains at least: the sampler learns between them."""
+
+TUNE_POPULATION = 64
+DISCOVER_POPULATION = 32
+"""Candidates in one population at most, where the job does not say. A rule of a discover job
+brings a row for each learning rate of its grid."""
+
+
+def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+    """Return the plan of a job that goes on from `history`.
+
+    Args:
+        job_json: The job's body.
+        history: Its trials in the order of numbers, and the strategy's last snapshot.
+
+    Raises:
+        pydantic.ValidationError: The body is not a job.
+    """
+    job = JOB_SPEC.validate_json(job_json)
+    concurrent, gpus = capacity()
+    strategy = strategy_of(job)
+    strategy.restore(*history)
+    return Plan(
+        searcher=PopulationSearcher(strategy, population_of(job, concurrent), concurrent),
+        evaluation=evaluation_of(job).model_dump(mode="json"),
+        max_concurrent=concurrent,
+        gpus=gpus,
+    )
+
+
+def strategy_of(job: TuneJob | DiscoverJob) -> Strategy:
+    """Return the job's strategy, fresh."""
+    if isinstance(job, TuneJob):
+        return OptunaStrategy(
+            job.space, job.sampler, job.objective, job.budget.trials, tuned(job), job.seed
+        )
+    language = Language(job.language)
+    template = Candidate(rule="g", seed=job.seed)
+    common = (language, job.objective, job.budget.rules, template, job.seed)
+    if isinstance(job.strategy, Reinforcement):
+        inner: Strategy = ReinforcementStrategy(*common, job.strategy)
+    else:
+        inner = RandomStrategy(*common)
+    baselines = [(name, baseline(name, job.seed)) for name in job.comparison.baselines]
+    return WithComparison(inner, job.objective, job.comparison.top, baselines, job.seed)
+
+
+def tuned(job: TuneJob) -> Candidate:
+    """Return the candidate whose numbers a tune job searches."""
+    entry = CATALOGUE[job.optimizer]
+    decay = entry.decay
+    if decay == "none" and "weight_decay" in job.space:
+        # To search the weight decay of an optimizer that has none is to ask for the usual one.
+        decay = "decoupled"
+    return Candidate(
+        rule=entry.rule,
+        lr=entry.lr,
+        decay=decay,
+        weight_decay=entry.weight_decay,
+        schedule=job.schedule,
+        seed=job.seed,
+    )
+
+
+def baseline(name: str, seed: int) -> Candidate:
+    """Return a named optimizer with its defaults and without a learning rate, which is tuned."""
+    entry = CATALOGUE[name]
+    return Candidate(rule=entry.rule, decay=entry.decay, weight_decay=entry.weight_decay, seed=seed)
+
+
+def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
+    """Return the task and the protocol of each stage."""
+    compared = {"metric": job.objective.metric, "direction": job.objective.direction}
+    if isinstance(job, TuneJob):
+        search = Protocol(steps=job.budget.steps, pruner=job.pruner, **compared)
+        return Evaluation(task=job.task, protocols={Stage.SEARCH: search})
+    asked = job.protocol
+    search = Protocol(
+        steps=asked.steps,
+        learning_rates=asked.learning_rates,
+        grid_steps=asked.grid_steps,
+        seeds=asked.seeds,
+        **compared,
+    )
+    comparison = Protocol(
+        steps=job.comparison.steps,
+        learning_rates=asked.learning_rates,
+        # Every learning rate runs to the end: a short run flatters rules that start fast.
+        grid_steps=None,
+        seeds=job.comparison.seeds,
+        test=True,
+        **compared,
+    )
+    return Evaluation(task=job.task, protocols={Stage.SEARCH: search, Stage.COMPARISON: comparison})
+
+
+def population_of(job: TuneJob | DiscoverJob, concurrent: int) -> int:
+    """Return how many candidates are trained together."""
+    if job.population is not None:
+        return job.population
+    if isinstance(job, TuneJob):
+        budget, most = job.budget.trials, TUNE_POPULATION
+    else:
+        budget, most = job.budget.rules, DISCOVER_POPULATION
+    return min(most, math.ceil(budget / (ROUNDS * concurrent)))
