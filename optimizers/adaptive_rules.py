@@ -148,11 +148,12 @@ ENTRIES = (
     ),
     Entry(
         name="demon_adam_sum",
-        rule="trace(g, demon(beta1)) / (sqrt(debias(ema(g^2, beta2))) + eps)",
+        rule="trace(g, demon(beta1)) / sqrt(ema(g^2, beta2) + eps)",
         lr=1e-4,
         paper="Chen, Wolfe, Li & Kyrillidis 2019, Demon, arXiv:1910.04952, Alg. 2",
         note="The first moment is a sum, m = g + beta_t m, so that the learning rate falls by "
-        "itself from lr/(1 - beta1) to lr: tune it apart from demon_adam's.",
+        "itself from lr/(1 - beta1) to lr: tune it apart from demon_adam's. Without bias "
+        "correction (the paper's hats are ambiguous) and with eps inside the root.",
     ),
     Entry(
         name="radam",
