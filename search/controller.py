@@ -75,8 +75,8 @@ class Controller(nn.Module):
         The log-probabilities returned are those of the flattened distribution.
         """
         rows: Tensor = torch.empty(count, 0, dtype=torch.int64)
-        total = torch.zeros(count)
         state = self._start(count)
+        total = torch.zeros_like(state[0][:, 0])
         for place in range(self.grammar.length):
             state, log_probs = self._next(rows, state, place, temperature)
             token = torch.multinomial(log_probs.exp(), 1, generator=generator)
@@ -87,9 +87,8 @@ class Controller(nn.Module):
     def score(self, tokens: Tensor) -> Scores:
         """Return log-probabilities and entropies of strings, tokens int64 [rows, length]."""
         rows = tokens.shape[0]
-        total = torch.zeros(rows)
-        entropy = torch.zeros(rows)
         state = self._start(rows)
+        total = entropy = torch.zeros_like(state[0][:, 0])
         for place in range(self.grammar.length):
             state, log_probs = self._next(tokens[:, :place], state, place, 1.0)
             total = total + log_probs.gather(1, tokens[:, place : place + 1])[:, 0]
@@ -99,7 +98,8 @@ class Controller(nn.Module):
         return Scores(total, entropy / self.grammar.length)
 
     def _start(self, rows: int) -> tuple[Tensor, Tensor]:
-        return torch.zeros(rows, self.hidden), torch.zeros(rows, self.hidden)
+        zeros = self.embedding.weight.new_zeros(rows, self.hidden)
+        return zeros, zeros
 
     def _next(
         self, prefix: Tensor, state: tuple[Tensor, Tensor], place: int, temperature: float

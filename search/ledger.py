@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dsl.candidate import Proposal
+from dsl.outcome import Outcome, TrialState
 from search.strategy import History
 
 
@@ -22,6 +23,11 @@ def check_count(count: int) -> None:
     """Raise ValueError unless at least one proposal is asked for."""
     if count < 1:
         raise ValueError(f"asked for {count} proposals: ask for at least 1")
+
+
+def teaches(outcome: Outcome) -> bool:
+    """Return whether an outcome is the candidate's own, not our fault or somebody's wish."""
+    return outcome.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE)
 
 
 class Ledger:
@@ -57,30 +63,44 @@ class Ledger:
         Raises:
             ValueError: the number was never asked.
         """
-        if not self.first <= number < self.next:
-            raise ValueError(
-                f"trial {number} was never asked; numbers {self.first} to {self.next - 1} were"
-            )
+        self.check(number)
         proposal = self._outstanding.pop(number, None)
         if proposal is not None and self._again:
             self._again = deque(p for p in self._again if p.number != number)
         return proposal
 
     def settle_all(self, numbers: Iterable[int]) -> list[Proposal]:
-        """Take several proposals out, leaving out those settled before."""
+        """Take several proposals out, leaving out those settled before.
+
+        Raises:
+            ValueError: a number was never asked; then none is taken out.
+        """
+        numbers = tuple(numbers)
+        for number in numbers:
+            self.check(number)
         return [p for p in map(self.settle, numbers) if p is not None]
+
+    def check(self, number: int) -> None:
+        """Raise ValueError unless the number was asked."""
+        if not self.first <= number < self.next:
+            asked = f"trials {self.first} to {self.next - 1}" if self.next > self.first else "none"
+            raise ValueError(f"trial {number} was never asked; asked: {asked}")
 
     def restore(self, history: History) -> None:
         """Take over a former search's numbers; its open proposals will be asked again.
 
         Raises:
-            ValueError: this ledger is in use, or the history's numbers have a gap.
+            ValueError: this ledger is in use, or the history is not in the order of numbers.
         """
         if self.next != self.first:
             raise ValueError(f"{self.next - self.first} proposals are asked: restore comes first")
         for proposal, outcome in history:
-            self.open(proposal)
+            if proposal.number < self.next:
+                raise ValueError(
+                    f"trial {proposal.number} comes after trial {self.next - 1} in the history: "
+                    "give it in the order of numbers"
+                )
+            self.next = proposal.number + 1
             if outcome is None:
+                self._outstanding[proposal.number] = proposal
                 self._again.append(proposal)
-            else:
-                del self._outstanding[proposal.number]

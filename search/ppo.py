@@ -36,8 +36,10 @@ def loss(controller: Controller, batch: Batch, clip: float, entropy: float) -> T
     near = ratio.clamp(1 - clip, 1 + clip)
     gain = torch.minimum(ratio * batch.advantages, near * batch.advantages)
     gain = gain + entropy * scores.entropies
-    mean: Tensor = gain.mean() if batch.weights is None else (gain * batch.weights).sum()
-    return -mean
+    rows = len(batch.tokens)
+    weights = torch.full_like(gain, 1 / rows) if batch.weights is None else batch.weights
+    value: Tensor = -torch.dot(gain, weights)
+    return value
 
 
 class Baseline:
@@ -104,7 +106,7 @@ class Learner:
                 self._step(batch)
 
     def state(self) -> dict[str, Any]:
-        """Return all that learning has changed, as tensors and numbers."""
+        """Return all that learning has changed, as tensors (the learner's own) and numbers."""
         return {
             "controller": self.controller.state_dict(),
             "optimizer": self.optimizer.state_dict(),

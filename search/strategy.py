@@ -30,12 +30,15 @@ class Strategy(Protocol):
        then on `ask` gives none. It is false while anything is outstanding.
     4. Telling. Outcomes may come in any order and grouping. One for a number that is already
        told or abandoned changes nothing; one for a number that was never asked is a ValueError.
-       A trial that failed through our own fault is not told: it is abandoned.
+       A trial that failed through our own fault is not told but abandoned; an outcome that
+       says FAILED or CANCELLED is taken as that.
     5. Abandoning. The number counts as asked, teaches nothing, and is never asked again.
     6. Restoring. On a fresh object built with the same arguments, `restore(history, snapshot)`
        is called once, before the first `ask`. The proposals without an outcome are then asked
-       again first, equal to the ones asked before, number included. The snapshot may be missing
-       or older than the history: what it does not know is learnt from the history.
+       again first, equal to the ones asked before, number included. Numbers that the history
+       leaves out, and those whose outcome is FAILED or CANCELLED, count as abandoned. The
+       snapshot may be missing or older than the history: what it does not know is learnt from
+       the history.
     7. Continuing. Given the snapshot that was taken after the last outcome was told, a restored
        strategy asks what the uninterrupted one would have asked.
     8. Pickling. A strategy can be pickled and deep-copied between any two calls.
@@ -69,7 +72,7 @@ class Strategy(Protocol):
         """Take up a search that an earlier object began (law 6).
 
         Raises:
-            ValueError: the history has a gap in its numbers, or the object has been used.
+            ValueError: the history is not in the order of numbers, or the object has been used.
         """
         ...
 

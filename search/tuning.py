@@ -19,7 +19,7 @@ from optuna.trial import create_trial
 
 from dsl.candidate import Candidate, Proposal
 from dsl.outcome import Outcome, TrialState
-from search.ledger import Ledger, check_count, derived_seed
+from search.ledger import Ledger, check_count, derived_seed, teaches
 from search.settings import Objective, SamplerSettings
 from search.space import Categorical, Float, Int, Parameter, SearchSpace
 from search.strategy import History
@@ -99,12 +99,16 @@ class OptunaStrategy:
             ValueError: a number was never asked, or an outcome that says COMPLETE or PRUNED
                 lacks the objective's metric.
         """
+        values = [self._value(outcome) for outcome in outcomes]
         for outcome in outcomes:
-            self._value(outcome)
-        for outcome in outcomes:
-            if self._ledger.settle(outcome.number) is None:
+            self._ledger.check(outcome.number)
+        for outcome, value in zip(outcomes, values, strict=True):
+            number = outcome.number
+            if self._ledger.settle(number) is None:
                 continue
-            number, value = outcome.number, self._value(outcome)
+            if not teaches(outcome):
+                self._study.tell(number, state=OptunaState.FAIL)
+                continue
             if outcome.state is TrialState.COMPLETE:
                 self._study.tell(number, value)
                 continue
@@ -123,7 +127,12 @@ class OptunaStrategy:
     def restore(self, history: History, snapshot: bytes | None) -> None:
         """See `Strategy.restore`; the snapshot is not needed."""
         self._ledger.restore(history)
-        self._study.add_trials([self._rebuilt(*row) for row in history])
+        number = 0
+        for proposal, outcome in history:
+            for _ in range(number, proposal.number):
+                self._study.add_trial(create_trial(state=OptunaState.FAIL))
+            self._study.add_trial(self._rebuilt(proposal, outcome))
+            number = proposal.number + 1
 
     def snapshot(self) -> bytes | None:
         """Return None: the rows say it all."""
@@ -153,7 +162,7 @@ class OptunaStrategy:
         return optuna.Trial(self._study, number)
 
     def _value(self, outcome: Outcome) -> float | None:
-        if outcome.state is TrialState.INFEASIBLE:
+        if outcome.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return None
         metric = self.objective.metric
         if metric not in outcome.metrics:
@@ -170,6 +179,8 @@ class OptunaStrategy:
         }
         if outcome is None:
             return create_trial(state=OptunaState.RUNNING, **point)
+        if not teaches(outcome):
+            return create_trial(state=OptunaState.FAIL, **point)
         value = self._value(outcome)
         if outcome.state is TrialState.COMPLETE:
             return create_trial(state=OptunaState.COMPLETE, value=value, **point)
