@@ -1,0 +1,154 @@
+"""A job's trials in columns, for figures and totals, read from the store only as they change.
+
+A page that follows a job of ten thousand trials must not read ten thousand rows a second. A trial
+that has ended never changes, so each digest remembers up to which number all trials have ended and
+reads on from there.
+"""
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from dsl.candidate import Stage
+from dsl.outcome import TrialState
+from service.resources import Job, JobState, Trial
+from service.store.query import Query
+from service.store.store import Store
+
+OPEN = frozenset({TrialState.QUEUED, TrialState.RUNNING})
+"""States that a trial leaves again."""
+
+PAGE = 500
+KEPT = 64
+"""Jobs whose digests are remembered."""
+
+_NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What the figures need of one trial."""
+
+    number: int
+    state: TrialState
+    stage: Stage
+    value: float | None
+    lr: float | None
+    cost: float
+    steps: int
+    reason: str | None
+    parameters: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Digest:
+    """A job's trials by number, and the first number that may still change."""
+
+    points: dict[int, Point] = field(default_factory=dict)
+    mark: int = 0
+    state: JobState | None = None
+
+    def read(self, store: Store, job: Job) -> None:
+        """Bring the digest up to date with the store."""
+        if job.state is not self.state:
+            # A job that goes on asks again for trials that had failed: read all anew.
+            self.points.clear()
+            self.mark, self.state = 0, job.state
+        for trial in _trials(store, job.id, self.mark):
+            self.points[trial.number] = _point(trial)
+        while self.mark in self.points and self.points[self.mark].state not in OPEN:
+            self.mark += 1
+
+    def search(self) -> list[Point]:
+        """Return the search stage's trials, in the order of their numbers."""
+        return sorted(
+            (point for point in self.points.values() if point.stage is Stage.SEARCH),
+            key=lambda point: point.number,
+        )
+
+    def seconds(self) -> float:
+        """Return the core-seconds spent on all trials."""
+        return sum(point.cost for point in self.points.values())
+
+    def steps(self) -> int:
+        """Return the training steps spent on all trials."""
+        return sum(point.steps for point in self.points.values())
+
+    def failures(self) -> list[tuple[TrialState, str, int]]:
+        """Return (state, kind of reason, how many), the most frequent first.
+
+        Reasons that differ only in their numbers ("diverged at step 12") are of one kind.
+        """
+        kinds = Counter(
+            (point.state, _NUMBER.sub("…", point.reason or "no reason given"))
+            for point in self.points.values()
+            if point.state in (TrialState.INFEASIBLE, TrialState.FAILED)
+        )
+        return [(state, kind, many) for (state, kind), many in kinds.most_common(8)]
+
+
+class Digests:
+    """The digests of the jobs looked at last. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._digests: OrderedDict[str, tuple[Lock, Digest]] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, job: Job) -> Digest:
+        """Return a job's digest as of now."""
+        with self._lock:
+            lock, digest = self._digests.setdefault(job.id, (Lock(), Digest()))
+            self._digests.move_to_end(job.id)
+            while len(self._digests) > KEPT:
+                self._digests.popitem(last=False)
+        with lock:
+            digest.read(self._store, job)
+            return Digest(dict(digest.points), digest.mark)
+
+
+def best_so_far(points: list[Point], sign: float) -> list[float | None]:
+    """Return, for each point, the best COMPLETE value up to it.
+
+    Args:
+        points: In the order of their numbers.
+        sign: +1 if smaller is better, else -1.
+    """
+    best: float | None = None
+    line: list[float | None] = []
+    for point in points:
+        value = point.value if point.state is TrialState.COMPLETE else None
+        if value is not None and (best is None or sign * value < sign * best):
+            best = value
+        line.append(best)
+    return line
+
+
+def _point(trial: Trial) -> Point:
+    return Point(
+        trial.number,
+        trial.state,
+        trial.stage,
+        trial.value,
+        trial.lr,
+        trial.cost_seconds,
+        trial.cost_steps,
+        trial.reason,
+        trial.parameters,
+    )
+
+
+def _trials(store: Store, job_id: str, first: int) -> Iterator[Trial]:
+    token: str | None = None
+    while True:
+        query = Query(
+            page_size=PAGE, page_token=token, filter=f"number >= {first}", order_by="number"
+        )
+        page = store.trials(job_id, query)
+        yield from page.items
+        token = page.next_page_token
+        if token is None:
+            return
