@@ -1,0 +1,199 @@
+"""Trials as people and searches read them: lists, the best, curves, the history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    Select,
+    String,
+    case,
+    cast,
+    func,
+    select,
+)
+
+from dsl.candidate import Proposal, Stage
+from dsl.outcome import Measurement, Outcome, TrialState
+from service.resources import Curve, Page, Trial
+from service.store import jobs
+from service.store.errors import NotFound
+from service.store.paging import fetch
+from service.store.query import Family, Field, Listing, Query
+from service.store.tables import snapshots, trials
+
+TOLD = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE)
+"""What a worker reports; such a trial has its outcome and never changes again."""
+
+
+@dataclass(frozen=True)
+class History:
+    """All that a search needs to go on: what was asked, what came of it, what was learnt."""
+
+    trials: list[tuple[Proposal, Outcome | None]]
+    """In the order of numbers; None where no outcome is known, FAILED trials among them."""
+
+    snapshot: bytes | None
+    """The strategy's own state after the last outcome."""
+
+
+def _number_in(column: Any, *path: str) -> Family:
+    def family(backend: str, name: str) -> Field:
+        words: ColumnElement[Any]
+        if backend == "sqlite":
+            place = "$." + ".".join(f'"{part}"' for part in (*path, name))
+            kind, found = func.json_type(column, place), func.json_extract(column, place)
+            number = case((kind.in_(("integer", "real")), cast(found, Double)), else_=None)
+            words = cast(found, String)
+        else:
+            words = func.json_extract_path_text(column, *path, name, type_=String())
+            kind = func.json_typeof(func.json_extract_path(column, *path, name))
+            number = case((kind == "number", cast(words, Double)), else_=None)
+        return Field(number, "real", nullable=True, as_text=words)
+
+    return family
+
+
+LISTING = Listing(
+    name="trials",
+    fields={
+        "number": Field(trials.c.number, "whole"),
+        "state": Field(trials.c.state, "text", choices=tuple(TrialState)),
+        "stage": Field(trials.c.stage, "text", choices=tuple(Stage)),
+        "label": Field(trials.c.label, "text", nullable=True),
+        "rule_id": Field(trials.c.rule_id, "text"),
+        "value": Field(trials.c.value, "real", nullable=True),
+        "step": Field(trials.c.step, "whole"),
+        "lr": Field(trials.c.lr, "real", nullable=True),
+        "reason": Field(trials.c.reason, "text", nullable=True),
+        "attempt": Field(trials.c.attempt, "whole"),
+        "cost_steps": Field(trials.c.cost_steps, "whole"),
+        "cost_seconds": Field(trials.c.cost_seconds, "real"),
+        "created": Field(trials.c.created, "instant"),
+        "finished": Field(trials.c.finished, "instant", nullable=True),
+    },
+    key=("number",),
+    order="number",
+    families={
+        "parameters": _number_in(trials.c.proposal, "parameters"),
+        "metrics": _number_in(trials.c.outcome, "metrics"),
+    },
+)
+
+_SHOWN = [column for column in trials.c if column.name not in ("curve", "losses")]
+
+
+def history(connection: Connection, job_id: str) -> History:
+    """Return all that was asked of a job and what came of it."""
+    jobs.row_of(connection, job_id)
+    rows = connection.execute(
+        select(trials.c.state, trials.c.proposal, trials.c.outcome, trials.c.curve)
+        .where(trials.c.job_id == job_id)
+        .order_by(trials.c.number)
+    )
+    known: list[tuple[Proposal, Outcome | None]] = []
+    for state, proposal, outcome, curve in rows:
+        told = None
+        if state in TOLD:
+            told = Outcome.model_validate({**outcome, "curve": curve or ()})
+        known.append((Proposal.model_validate(proposal), told))
+    snapshot = connection.execute(
+        select(snapshots.c.data).where(snapshots.c.job_id == job_id)
+    ).scalar_one_or_none()
+    return History(trials=known, snapshot=snapshot)
+
+
+def page(connection: Connection, job_id: str, query: Query) -> Page[Trial]:
+    """Return a page of a job's trials, by number unless asked otherwise."""
+    jobs.row_of(connection, job_id)
+    statement = select(*_SHOWN).where(trials.c.job_id == job_id)
+    found = fetch(connection, statement, LISTING, query, scope=job_id)
+    return Page[Trial](
+        items=tuple(map(_trial, found.rows)),
+        next_page_token=found.next_page_token,
+        total=found.total,
+    )
+
+
+def get(connection: Connection, job_id: str, number: int) -> Trial:
+    """Return one trial."""
+    jobs.row_of(connection, job_id)
+    row = None
+    if 0 <= number < 2**63:
+        row = connection.execute(
+            select(*_SHOWN).where(trials.c.job_id == job_id, trials.c.number == number)
+        ).one_or_none()
+    if row is None:
+        raise NotFound(f"trial of job {job_id}", number)
+    return _trial(row)
+
+
+def best(connection: Connection, job_id: str, count: int, stage: Stage) -> tuple[Trial, ...]:
+    """Return the `count` best COMPLETE trials of a stage, the best first."""
+    job = jobs.row_of(connection, job_id)
+    statement = select(*_SHOWN).where(
+        trials.c.job_id == job_id,
+        trials.c.stage == stage,
+        trials.c.state == TrialState.COMPLETE,
+    )
+    ordered = _by_value(statement, job.direction).limit(max(0, min(count, 10_000)))
+    return tuple(map(_trial, connection.execute(ordered)))
+
+
+def _by_value(statement: Select[Any], direction: str) -> Select[Any]:
+    value = trials.c.value if direction == "minimize" else trials.c.value.desc()
+    return statement.order_by(trials.c.value.is_(None), value, trials.c.number)
+
+
+def curves(
+    connection: Connection, job_id: str, numbers: Sequence[int] | None, limit: int
+) -> tuple[Curve, ...]:
+    """Return the curves of these trials, or of the best `limit` ones, in order of numbers."""
+    job = jobs.row_of(connection, job_id)
+    statement = select(trials.c.number, trials.c.state, trials.c.curve).where(
+        trials.c.job_id == job_id, trials.c.curve.is_not(None)
+    )
+    if numbers is not None:
+        held = [number for number in numbers if 0 <= number < 2**63]
+        statement = statement.where(trials.c.number.in_(held))
+    ordered = _by_value(statement, job.direction).limit(max(0, min(limit, 10_000)))
+    rows = sorted(connection.execute(ordered), key=lambda row: row.number)
+    return tuple(
+        Curve(
+            number=row.number,
+            state=TrialState(row.state),
+            points=tuple(Measurement.model_validate(point) for point in row.curve),
+        )
+        for row in rows
+    )
+
+
+def _trial(row: Row[Any]) -> Trial:
+    told = row.outcome or {}
+    return Trial(
+        job_id=row.job_id,
+        number=row.number,
+        state=TrialState(row.state),
+        stage=Stage(row.stage),
+        label=row.label,
+        rule_id=row.rule_id,
+        rule=row.proposal["candidate"]["rule"],
+        parameters=row.proposal["parameters"],
+        value=row.value,
+        reason=row.reason,
+        step=row.step,
+        lr=row.lr,
+        metrics=told.get("metrics", {}),
+        spread=told.get("spread", {}),
+        seeds=told.get("seeds", 1),
+        cost_steps=row.cost_steps,
+        cost_seconds=row.cost_seconds,
+        slots=told.get("slots", 0),
+        attempt=row.attempt,
+        created=row.created,
+        finished=row.finished,
+    )
