@@ -1,4 +1,4 @@
-"""Train an ordinary PyTorch model with an optimizer that Rulesmith exported, and nothing else of it.
+"""Train an ordinary PyTorch model with an exported optimizer, and nothing else of Rulesmith.
 
     python examples/train_digits.py found_rule.py --lr 0.03
 

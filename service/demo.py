@@ -1,0 +1,232 @@
+"""The demonstration: both kinds of job, end to end, on real data (`make demo`).
+
+Starts the service, tunes AdamW, discovers update rules, compares the best with hand-made
+optimizers, exports the best rule, trains an ordinary model with that file, and serves on.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+from rich.table import Table
+
+from service.client import Client, ClientError
+from service.settings import Settings
+
+TUNE: dict[str, Any] = {
+    "kind": "tune",
+    "name": "adamw on digits",
+    "task": {"name": "digits-mlp"},
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "seed": 0,
+    "space": {
+        "lr": {"type": "float", "low": 1e-5, "high": 1, "log": True},
+        "weight_decay": {"type": "float", "low": 1e-6, "high": 0.1, "log": True},
+    },
+    "sampler": {"name": "tpe"},
+    "pruner": {"name": "successive_halving"},
+    "budget": {"trials": 96, "steps": 300},
+}
+DISCOVER: dict[str, Any] = {
+    "kind": "discover",
+    "name": "rules for digits",
+    "task": {"name": "digits-mlp"},
+    "seed": 0,
+    "strategy": {"name": "reinforcement"},
+    "language": {"preset": "nos", "groups": 2},
+    "budget": {"rules": 600},
+    "comparison": {
+        "top": 10,
+        "seeds": 5,
+        "baselines": ["sgd", "momentum", "rmsprop", "adam", "adamw"],
+    },
+}
+EXAMPLE = Path(__file__).parent.parent / "examples" / "train_digits.py"
+STARTUP_SECONDS = 60
+
+console = Console()
+
+
+class DemoError(RuntimeError):
+    """A step of the demonstration did not happen."""
+
+
+def free_port(first: int) -> int:
+    """Return the first free port of this machine from `first` on."""
+    for port in range(first, first + 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise DemoError(f"no port between {first} and {first + 99} is free")
+
+
+def start_server(port: int) -> "subprocess.Popen[bytes]":
+    """Start `rulesmith serve` beside this process and wait until it is ready."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while not ready(port):
+        if server.poll() is not None:
+            raise DemoError(f"the server stopped at once with status {server.returncode}")
+        if time.monotonic() > deadline:
+            raise DemoError(f"the server was not ready after {STARTUP_SECONDS} s")
+        time.sleep(0.2)
+    return server
+
+
+def ready(port: int) -> bool:
+    """Return whether the server takes jobs."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def follow(client: Client, spec: dict[str, Any]) -> dict[str, Any]:
+    """Submit a job, show its progress until it ends, and return it."""
+    job = client.submit(spec)
+    columns = (
+        TextColumn("{task.description:36}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[best]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        line = progress.add_task(f"{spec['kind']}: {spec['name']}", total=job["budget"], best="")
+        for _ in client.watch(job["id"]):
+            job = client.job(job["id"])
+            best = "" if job["best"] is None else f"best {job['best']:.4f}"
+            progress.update(line, completed=min(judged(job), job["budget"]), best=best)
+    job = client.job(job["id"])
+    if job["state"] != "SUCCEEDED":
+        raise DemoError(f"job {job['id']} ended {job['state']}: {job['error']}")
+    return job
+
+
+def judged(job: dict[str, Any]) -> int:
+    """Return how many candidates were trained, or rejected for a stated reason."""
+    return sum(job["trials"].get(state, 0) for state in ("COMPLETE", "PRUNED", "INFEASIBLE"))
+
+
+def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
+    """Print the comparison of a discover job and return its best discovered rule."""
+    rows = list(client.trials(job["id"], filter="stage = COMPARISON", order_by="value"))
+    rows = [row for row in rows if row["value"] is not None]
+    table = Table(title="Found rules beside hand-made ones", title_justify="left")
+    table.add_column("optimizer", max_width=52, overflow="fold")
+    for heading in ("lr", "validation loss", "test loss", "test accuracy"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        found = row["label"] is None
+        figures = (
+            f"{row['metrics'][metric]:.4f} ± {row['spread'][metric]:.4f}"
+            for metric in ("validation_loss", "test_loss", "test_accuracy")
+        )
+        name = f"[bold]{row['rule']}[/bold]" if found else row["label"]
+        table.add_row(name, f"{row['lr']:g}", *figures)
+    console.print(table)
+    seeds = {row["seeds"] for row in rows}
+    console.print(
+        f"Mean ± standard deviation over {'/'.join(map(str, sorted(seeds)))} fresh seeds, ordered "
+        "by validation loss. Every rule got the\nsame learning-rate grid and the same number of "
+        "steps; the test split was read once.\n"
+    )
+    found = [row for row in rows if row["label"] is None]
+    named = {row["label"] for row in rows} - {None}
+    if not found or not set(DISCOVER["comparison"]["baselines"]) <= named:
+        raise DemoError(f"the comparison is not whole: found {len(found)}, baselines {named}")
+    return found[0]
+
+
+def export(client: Client, row: dict[str, Any], home: Path) -> Path:
+    """Write a rule to a file, show its heart and train an ordinary model with it."""
+    path = home / "found_rule.py"
+    text = client.export(row["rule_id"])
+    path.write_text(text)
+    console.print(f"The best found rule, exported to [bold]{path}[/bold]:\n")
+    lines = text.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("def update"))
+    console.print(Syntax("\n".join(lines[start : start + 12]), "python", theme="ansi_light"))
+    console.print("\nAn ordinary PyTorch model, trained with that file alone:\n")
+    subprocess.run(
+        [sys.executable, "-I", str(EXAMPLE), str(path), "--lr", f"{row['lr']:g}"], check=True
+    )
+    return path
+
+
+def show(url: str, settings: Settings) -> None:
+    """Run every step of the demonstration against a ready server."""
+    with Client(url) as client:
+        tuned = follow(client, TUNE)
+        best = client.best(tuned["id"])[0]
+        numbers = ", ".join(f"{name} {value:.3g}" for name, value in best["parameters"].items())
+        console.print(f"AdamW, tuned: validation loss {best['value']:.4f} at {numbers}\n")
+
+        found = follow(client, DISCOVER)
+        console.print(
+            f"{judged(found)} rules judged: {found['trials'].get('COMPLETE', 0)} trained, "
+            f"{found['trials'].get('INFEASIBLE', 0)} rejected or diverged\n"
+        )
+        if judged(found) < DISCOVER["budget"]["rules"]:
+            raise DemoError("fewer rules were judged than the budget asked for")
+        export(client, leaderboard(client, found), settings.home)
+
+
+def main() -> int:
+    """Run the demonstration; return 0 only if every step really happened."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--exit", action="store_true", help="stop after the last step")
+    arguments = parser.parse_args()
+    settings = Settings()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        port = free_port(settings.port)
+        server = start_server(port)
+        show(f"http://127.0.0.1:{port}", settings)
+        console.print(f"\nEvery step took {time.monotonic() - began:.0f} s together.")
+        if not arguments.exit:
+            console.print(
+                f"Dashboard: [bold]http://127.0.0.1:{port}[/bold]   (Ctrl-C stops; "
+                "'make serve' shows the same results again)"
+            )
+            server.wait()
+    except (ClientError, DemoError, OSError, subprocess.CalledProcessError) as error:
+        console.print(f"[bold red]The demonstration failed:[/bold red] {error}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+    finally:
+        if server is not None:
+            stop(server)
+    return 0
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    """End the server; politely, then not."""
+    if server.poll() is None:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
