@@ -255,7 +255,10 @@ class _Emitter:
             return ("now" if value.name == "t" else value.name), _ATOM
         row = OPERATORS[value.operator]
         written = [self.scalar(a) for a in value.arguments]
-        text, binding = self.fill(row, row.scalar, written, {})
+        if row.name == "product":
+            text, binding = self.product(value.arguments[0], row.name)
+        else:
+            text, binding = self.fill(row, row.scalar, written, {})
         self.text[index] = (text, binding)
         if (self.uses[index] > 1 and value.arguments) or len(text) > _WIDTH:
             self.named(index)
@@ -274,22 +277,24 @@ class _Emitter:
 
     def weight(self, average: int) -> str:
         """Return the weight a moving average has gathered: 1 - prod beta."""
-        beta = self.graph.values[average].arguments[1]
         slot = self.text[average][0]
+        left, binding = self.product(self.graph.values[average].arguments[1], slot)
         name = self.unique(f"{slot}_weight")
-        changing = any(
-            self.graph.is_name(i, "t") or self._is_time(i) for i in self.graph.reachable(beta)
-        )
-        if changing:
-            self.lines.recurrent = True
-            self.lines.scalar_lines += [
-                f'memory["{slot}"] = memory.get("{slot}", 1.0) * {self.named(beta)}',
-                f'{name} = 1.0 - memory["{slot}"]',
-            ]
-        else:
-            power = _bracket(self.scalar(beta), _ATOM)
-            self.lines.scalar_lines.append(f"{name} = 1.0 - {power} ** (t + 1)")
+        self.lines.scalar_lines.append(f"{name} = 1.0 - {_bracket((left, binding), 2)}")
         return self.give(name)
+
+    def product(self, index: int, name: str) -> tuple[str, int]:
+        """Write the product of a scalar over the steps so far, remembered as `name` if it must."""
+        text, binding = self.scalar(index)
+        if not any(
+            self.graph.is_name(i, "t") or self._is_time(i) for i in self.graph.reachable(index)
+        ):
+            return f"{_bracket((text, binding), _ATOM)} ** (t + 1)", PRECEDENCE["^"]
+        self.lines.recurrent = True
+        key = self.unique(f"{name}_left")
+        factor = _bracket((text, binding), 3)
+        self.lines.scalar_lines.append(f'memory["{key}"] = memory.get("{key}", 1.0) * {factor}')
+        return f'memory["{key}"]', _ATOM
 
     def unique(self, name: str) -> str:
         """Return a name that nothing else has."""

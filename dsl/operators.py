@@ -141,6 +141,11 @@ _ROWS = (
         meaning="largest over the steps so far",
     ),
     Operator(
+        "yogi", "vs", Kind.STATE, r"\operatorname{{yogi}}_{{{1}}}\left({0}\right)",
+        "{slot}.add_({complement} * torch.sign(({0}) - {slot}) * ({0}))", initial=1e-6,
+        meaning="s = s + (1 - beta) sign(x - s) x, from 1e-6 (Zaheer et al. 2018)",
+    ),
+    Operator(
         "prev", "v", Kind.STATE, r"\left({0}\right)_{{t-1}}", "{slot}.copy_({0})", late=True,
         meaning="the last step's x, 0 at first",
     ),
@@ -173,6 +178,10 @@ _ROWS = (
         "demon", "s", r"\operatorname{{demon}}\left({0}\right)",
         "{0} * (1.0 - now / T) / (1.0 - {0} * now / T)",
         "decaying momentum, beta (1 - t/T) / ((1 - beta) + beta (1 - t/T))",
+    ),
+    _time(
+        "product", "s", r"\textstyle\prod_{{s \le t}} {0}", "",
+        "product over the steps so far of a scalar that may change with t",
     ),
     _time(
         "annealed_noise", "", r"(1 + t)^{{-0.275}}", "(1.0 + now) ** -0.275",
