@@ -1,5 +1,6 @@
 """Search spaces: which numbers a tune job may choose, and from where."""
 
+from math import isfinite
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -56,6 +57,12 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
         raise PydanticCustomError(
             "range",
             "low is {low} and high is {high}: low must be less than high",
+            {"low": low, "high": high},
+        )
+    if not isfinite(float(high) - float(low)):
+        raise PydanticCustomError(
+            "wide_range",
+            "low is {low} and high is {high}: high - low is more than a number can hold",
             {"low": low, "high": high},
         )
     if log and low <= 0:

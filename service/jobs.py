@@ -17,13 +17,16 @@ from search.settings import (
     SamplerSettings,
     StrategySettings,
 )
-from search.space import SearchSpace
+from search.space import Categorical, SearchSpace
 from workers.protocol import GRID, LearningRate, NoPruner, PrunerSettings, Steps, TaskSpec
 from workers.tasks.registry import TASKS
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w .,:;()+\-]+$")]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Baseline = Annotated[str, Field(max_length=64)]
+
+_SAMPLED_STEPS = (0, 1, 50, 999, 1000)
+"""Where a schedule is tried before the job is taken; the last is the run's length."""
 
 
 def _unknown(what: str, value: str, allowed: Iterable[str]) -> NoReturn:
@@ -91,6 +94,20 @@ class TuneJob(JobBase):
     def _known_schedule(cls, schedule: ScheduleSpec) -> ScheduleSpec:
         if schedule.name not in SCHEDULES:
             _unknown("schedule", schedule.name, SCHEDULES)
+        try:
+            for t in _SAMPLED_STEPS:
+                SCHEDULES[schedule.name](t, _SAMPLED_STEPS[-1], **schedule.settings)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            # TypeError: a setting called like an argument of the call itself (`t`, `total`).
+            raise PydanticCustomError(
+                "schedule_settings",
+                "{why}; allowed settings of {name}: {allowed}",
+                {
+                    "why": str(error),
+                    "name": schedule.name,
+                    "allowed": ", ".join(sorted(SCHEDULES[schedule.name].settings)),
+                },
+            ) from error
         return schedule
 
     @field_validator("optimizer")
@@ -109,6 +126,16 @@ class TuneJob(JobBase):
             for name in space:
                 if name not in allowed:
                     _unknown(f"parameter of {optimizer}", name, allowed)
+        for name, parameter in space.items():
+            if isinstance(parameter, Categorical):
+                for choice in parameter.choices:
+                    if isinstance(choice, str):
+                        raise PydanticCustomError(
+                            "choices",
+                            "{name} is a number, so '{choice}' cannot be one of its choices; "
+                            "allowed: numbers",
+                            {"name": name, "choice": choice},
+                        )
         return space
 
 

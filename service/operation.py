@@ -1,6 +1,7 @@
 """The commands that work on this machine's service itself: serve, dispatch, migrate, tokens."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,12 +97,12 @@ def list_tokens(home: Home = None, as_json: Json = False) -> None:
     finally:
         store.close()
     if as_json:
-        rows = [{"name": token.name, "created": token.created.isoformat()} for token in found]
-        print(json.dumps(rows))
+        print(json.dumps([asdict(token) for token in found], default=str))
         return
-    table = Table("name", "created", box=None, pad_edge=False)
+    table = Table("name", "created", "last used", "revoked", box=None, pad_edge=False)
     for token in found:
-        table.add_row(token.name, f"{token.created:%Y-%m-%d %H:%M}")
+        moments = (token.created, token.used, token.revoked)
+        table.add_row(token.name, *(f"{m:%Y-%m-%d %H:%M}" if m else "–" for m in moments))
     Console().print(table)
 
 

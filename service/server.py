@@ -80,7 +80,7 @@ def _announce(
 ) -> Callable[[str], None]:
     def started(address: str) -> None:
         say(f"Rulesmith serves at {address}")
-        if not is_loopback(settings.host) and not store.tokens():
+        if not is_loopback(settings.host) and not store.tokens_exist():
             say(
                 f"{settings.host} is not a loopback address, so every request needs a token; "
                 "make one with: rulesmith token create NAME"

@@ -3,6 +3,7 @@
 import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,11 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.settings import Settings
 from service.store.store import Store
 from service.web import catalogue, events, health, jobs, pages, problems, rules
+from service.web.bodies import Bounded
 from service.web.feed import Feed
 from service.web.security import Guard
-
-MAX_BODY = 2**20 - 1
-"""Bytes of a request's body: below 1 MiB."""
 
 
 def _version() -> str:
@@ -22,6 +21,15 @@ def _version() -> str:
         return version("rulesmith")
     except PackageNotFoundError:  # run from a checkout
         return "0"
+
+
+class _Application(FastAPI):
+    """FastAPI whose OpenAPI document tells of problem+json."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = problems.documented(super().openapi())
+        return self.openapi_schema
 
 
 class _Measured:
@@ -62,13 +70,12 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     `app.state.stopping` is a `threading.Event`: set it before the server stops, so that open
     event streams end.
     """
-    app = FastAPI(
+    app = _Application(
         title="Rulesmith",
         summary="Hyperparameter search as a service that also discovers optimizers.",
         version=_version(),
         docs_url=None,  # both viewers load scripts from a CDN
         redoc_url=None,
-        max_body_size=MAX_BODY,
     )
     app.state.store = store
     app.state.settings = settings
@@ -84,5 +91,6 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(pages.router(store))
     app.add_middleware(_Measured, metrics=app.state.metrics)
-    app.add_middleware(Guard, store=store, settings=settings)
+    app.add_middleware(Bounded)
+    app.add_middleware(Guard, store=store, settings=settings)  # the last added comes first
     return app

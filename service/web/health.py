@@ -8,7 +8,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from dsl.schema import Frozen
 from service.resources import JobState
-from service.store.query import Query
 from service.web.access import StoreDep
 from service.web.problems import Problem
 
@@ -63,7 +62,7 @@ def readyz(request: Request, store: StoreDep) -> Health:
 def metrics(request: Request, store: StoreDep) -> Response:
     """Return counters in the text format of Prometheus."""
     own: Metrics = request.app.state.metrics
+    counts = store.job_states()
     for state in JobState:
-        total = store.jobs(Query(page_size=1, filter=f"state = {state.value}")).total
-        own.jobs.labels(state.value).set(total)
+        own.jobs.labels(state.value).set(counts.get(state, 0))
     return Response(generate_latest(own.registry), media_type=CONTENT_TYPE_LATEST)

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 MAX_VALUE = 60
+
+Schema = dict[str, Any]
+"""JSON schema."""
 
 
 def pointer_of(parts: Sequence[str | int]) -> str:
@@ -45,11 +48,15 @@ def _holds(value: Any, part: str | int) -> bool:
 
 
 @lru_cache(maxsize=32)
-def _schema(annotation: Any) -> dict[str, Any]:
-    return TypeAdapter(annotation).json_schema()
+def schema_of(annotation: Any, discriminator: str | None) -> Schema:
+    """Return the JSON schema of a body's type, a union told apart by `discriminator` if given."""
+    if discriminator is None:
+        return TypeAdapter(annotation).json_schema()
+    field = Field(discriminator=discriminator)
+    return TypeAdapter(Annotated[annotation, field]).json_schema()
 
 
-def _resolved(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
+def _resolved(node: Schema, root: Schema) -> Schema:
     while "$ref" in node:
         found: Any = root
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -58,7 +65,7 @@ def _resolved(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _below(node: dict[str, Any], part: str | int, root: dict[str, Any]) -> dict[str, Any] | None:
+def _below(node: Schema, part: str | int, root: Schema) -> Schema | None:
     """Return the schema that `part` of a location leads to."""
     node = _resolved(node, root)
     mapping = node.get("discriminator", {}).get("mapping", {})
@@ -76,15 +83,17 @@ def _below(node: dict[str, Any], part: str | int, root: dict[str, Any]) -> dict[
     return None
 
 
-def allowed_fields(annotation: Any, loc: Sequence[str | int]) -> list[str]:
-    """Return the names that the object at `loc` may hold; none if the schema does not say."""
-    root = _schema(annotation)
-    node: dict[str, Any] | None = root
+def _at(loc: Sequence[str | int], root: Schema) -> Schema:
+    """Return the schema at a location, an empty one if there is none."""
+    node: Schema | None = root
     for part in loc:
         node = None if node is None else _below(node, part, root)
-    if node is None:
-        return []
-    node = _resolved(node, root)
+    return {} if node is None else _resolved(node, root)
+
+
+def allowed_fields(root: Schema, loc: Sequence[str | int]) -> list[str]:
+    """Return the names that the object at `loc` may hold; none if the schema does not say."""
+    node = _at(loc, root)
     members = [node, *(_resolved(member, root) for member in node.get("anyOf", ()))]
     return sorted({name for member in members for name in member.get("properties", {})})
 
@@ -101,13 +110,13 @@ def _unknown_field(name: str, allowed: list[str]) -> str:
     return f"there is no field '{name[:MAX_VALUE]}' here{hint}{names}"
 
 
-def described(fault: Mapping[str, Any], body: Any, annotation: Any) -> tuple[str, str]:
+def described(fault: Mapping[str, Any], body: Any, schema: Schema) -> tuple[str, str]:
     """Return the pointer and the sentence for one fault.
 
     Args:
         fault: One of pydantic's `errors()`, its location starting with `body` or `query`.
         body: The parsed body, None if there is none.
-        annotation: The body's type, whose schema says what is allowed; None if unknown.
+        schema: The body's JSON schema, which says what is allowed; empty if unknown.
     """
     loc = tuple(fault["loc"])[1:]
     kind = fault["type"]
@@ -117,13 +126,12 @@ def described(fault: Mapping[str, Any], body: Any, annotation: Any) -> tuple[str
     if kind == "missing":
         return pointer_of(path), "this field is required"
     if kind == "extra_forbidden":
-        allowed = [] if annotation is None else allowed_fields(annotation, loc[:-1])
-        return pointer_of(path), _unknown_field(str(loc[-1]), allowed)
+        return pointer_of(path), _unknown_field(str(loc[-1]), allowed_fields(schema, loc[:-1]))
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         field = str(context.get("discriminator", "")).strip("'")
         pointer = pointer_of([*path, field])
         if kind == "union_tag_not_found":
-            tags = _tags(annotation, loc)
+            tags = _tags(schema, loc)
             return pointer, "this field is required" + (f"; allowed: {tags}" if tags else "")
         tag, expected = context.get("tag", ""), context.get("expected_tags", "")
         return pointer, f"there is no {field} {_shown(tag)}; allowed: {expected}"
@@ -133,14 +141,6 @@ def described(fault: Mapping[str, Any], body: Any, annotation: Any) -> tuple[str
     return pointer_of(path), message
 
 
-def _tags(annotation: Any, loc: Sequence[str | int]) -> str:
-    if annotation is None:
-        return ""
-    root = _schema(annotation)
-    node: dict[str, Any] | None = root
-    for part in loc:
-        node = None if node is None else _below(node, part, root)
-    mapping = (
-        {} if node is None else _resolved(node, root).get("discriminator", {}).get("mapping", {})
-    )
+def _tags(root: Schema, loc: Sequence[str | int]) -> str:
+    mapping = _at(loc, root).get("discriminator", {}).get("mapping", {})
     return ", ".join(f"'{tag}'" for tag in mapping)

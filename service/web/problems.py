@@ -23,7 +23,7 @@ from service.store.errors import (
     StorageFull,
     Unavailable,
 )
-from service.web.pointers import described
+from service.web.pointers import described, schema_of
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
@@ -118,11 +118,11 @@ def _invalid(request: Request, error: Exception) -> Response:
         fault = faults[0]
         detail = f"the body is not JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
         return _answer(request, Problem(400, detail, [FieldError(pointer="#", detail=detail)]))
-    model = getattr(getattr(request.scope.get("route"), "body_field", None), "field_info", None)
-    annotation = None if model is None else model.annotation
+    field = getattr(getattr(request.scope.get("route"), "body_field", None), "field_info", None)
+    schema = {} if field is None else schema_of(field.annotation, field.discriminator)
     errors = []
     for fault in faults[:MAX_ERRORS]:
-        pointer, detail = described(fault, error.body, annotation)
+        pointer, detail = described(fault, error.body, schema)
         if fault["loc"][0] == "body":
             errors.append(FieldError(pointer=pointer, detail=detail))
         else:
@@ -139,7 +139,6 @@ def _http(request: Request, error: Exception) -> Response:
     details = {
         404: f"there is nothing at {request.url.path}; see /openapi.json",
         405: f"{request.method} is not allowed at {request.url.path}; see /openapi.json",
-        413: "the body is 1 MiB or larger; a job needs a few kilobytes",
     }
     detail = details.get(error.status_code, str(error.detail))
     headers = None if error.headers is None else dict(error.headers)
@@ -207,10 +206,24 @@ def install(app: FastAPI) -> None:
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {
-        "description": text,
+    status: {
+        "description": whose,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
     }
-    for code, text in (("4XX", "The request's fault."), ("5XX", "The service's fault."))
+    for status, whose in (("4XX", "The request's fault."), ("5XX", "The service's fault."))
 }
-"""For the routes' OpenAPI."""
+"""What every route may answer, for OpenAPI."""
+
+
+def documented(openapi: dict[str, Any]) -> dict[str, Any]:
+    """Return an OpenAPI document in which errors are what this module makes of them."""
+    schema = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas = openapi["components"]["schemas"]
+    schemas.update(schema.pop("$defs"))
+    schemas["ProblemBody"] = schema
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path in openapi["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+    return openapi

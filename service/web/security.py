@@ -8,13 +8,13 @@ such services were taken over.
 import base64
 import binascii
 import ipaddress
-from collections.abc import Callable
 
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.settings import Settings
+from service.store.errors import SchemaError, StorageFull, Unavailable
 from service.store.store import Store
 from service.web.problems import problem_response
 
@@ -120,11 +120,14 @@ class Guard:
         return 403, f"a page of another site asked for this {method}; only this site's may", {}
 
     def _unauthorised(self, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
-        if not self._always and not self._store.tokens():
-            return None
         token = presented_token(headers.get("authorization", ""))
-        if token is not None and self._store.check_token(token):
-            return None
+        try:
+            if not self._always and not self._store.tokens_exist():
+                return None
+            if token is not None and self._store.check_token(token):
+                return None
+        except (SchemaError, StorageFull, Unavailable) as error:
+            return 503, str(error), {}
         wrong = "the token is not known or was revoked" if token else "a token is needed"
         # Only a browser that wants a page is asked to prompt; programs get a plain 401.
         page = "text/html" in headers.get("accept", "")
@@ -137,7 +140,7 @@ class Guard:
         )
 
 
-def _with_headers(send: Send) -> Callable[[Message], object]:
+def _with_headers(send: Send) -> Send:
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)

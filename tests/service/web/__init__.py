@@ -1,0 +1,1 @@
+"""Tests of REST, over a real socket."""
