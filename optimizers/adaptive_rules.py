@@ -156,6 +156,19 @@ ENTRIES = (
         "correction (the paper's hats are ambiguous) and with eps inside the root.",
     ),
     Entry(
+        name="nadam",
+        rule="psi = 0.004\n"
+        "mu = beta1 * (1 - 0.5 * 0.96^((t + 1) * psi))\n"
+        "following = beta1 * (1 - 0.5 * 0.96^((t + 2) * psi))\n"
+        "left = product(mu)\n"
+        "top = (1 - mu) / (1 - left) * g + following / (1 - left * following) * ema(g, beta1)\n"
+        "top / (sqrt(debias(ema(g^2, beta2))) + eps)",
+        lr=2e-3,
+        paper="Dozat 2016, Incorporating Nesterov Momentum into Adam, ICLR workshop",
+        note="As torch.optim.NAdam: momentum warms up along its own schedule mu_t, whose decay "
+        "psi is torch's momentum_decay, and is corrected by the product of the mu_t.",
+    ),
+    Entry(
         name="radam",
         rule="b = beta2^(t + 1)\n"
         "limit = 2 / (1 - beta2) - 1\n"
@@ -177,6 +190,16 @@ ENTRIES = (
         paper="Zhuang et al. 2020, AdaBelief Optimizer, arXiv:2010.07468, Alg. 2",
         note="eps is added to the average at every step, as in the paper, and to the root; the "
         "authors' PyTorch default is 1e-16.",
+    ),
+    Entry(
+        name="yogi",
+        rule="eps = 1e-3\n"
+        "debias(ema(g, beta1)) / (sqrt(yogi(g^2, beta2) / (1 - beta2^(t + 1))) + eps)",
+        lr=0.01,
+        paper="Zaheer, Reddi, Sachan, Kale & Kumar 2018, Adaptive Methods for Nonconvex "
+        "Optimization, NeurIPS, Alg. 2",
+        note="With Adam's bias correction and the accumulator starting from 1e-6, as in its usual "
+        "implementations; the printed algorithm corrects nothing.",
     ),
     Entry(
         name="adan",

@@ -186,7 +186,8 @@ class RuleOptimizer(Optimizer):
                 loss = closure()
         first = 0
         for group in self.param_groups:
-            scalars = _Scalars(self._compiled, group, self._keys)
+            total = group["total_steps"] if self._needs_total else math.inf
+            scalars = _Scalars(self._compiled, group, self._keys, total)
             for p in group["params"]:
                 if p.grad is not None:
                     self._update(p, group, scalars, first)
@@ -268,13 +269,17 @@ class _Scalars:
     """A group's scalars at the present step, computed once for parameters of equal age."""
 
     def __init__(
-        self, compiled: CompiledRule, group: Mapping[str, Any], keys: Mapping[str, str]
+        self,
+        compiled: CompiledRule,
+        group: Mapping[str, Any],
+        keys: Mapping[str, str],
+        total: float,
     ) -> None:
         lr = float(group["lr"])
         initial = float(group.get("initial_lr", lr))
         eta = lr / initial if initial else 1.0
         self.compiled = compiled
-        self.total = group["total_steps"] or math.inf
+        self.total = total
         self.hyper = {name: float(group[key]) for name, key in keys.items()}
         if "eta" in self.hyper:
             self.hyper["eta"] *= eta
