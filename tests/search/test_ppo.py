@@ -69,7 +69,9 @@ def test_exact_gradient_agrees_with_finite_differences(controller: Controller) -
             return float((controller.score(strings).log_probs.exp() * rewards(strings)).sum())
 
     up, down = expected(1.0), expected(-2.0)
-    assert (up - down) / (2 * float(step)) == pytest.approx(float(direction.square().sum()), rel=1e-5)
+    assert (up - down) / (2 * float(step)) == pytest.approx(
+        float(direction.square().sum()), rel=1e-5
+    )
 
 
 def test_entropy_bonus_adds_the_gradient_of_the_entropy(controller: Controller) -> None:
