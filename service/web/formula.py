@@ -52,11 +52,14 @@ def formula(text: str, display: bool = False) -> Markup:
     if display:
         update = _table(expression, update)
     elif expression.lines:
-        update = _row(
-            update, _space(), *(_line(line.name, line.value) for line in expression.lines)
-        )
+        update = _row(update, *(_line(line.name, line.value) for line in expression.lines))
     kind = ' display="block"' if display else ""
     return Markup(f"<math{kind}>{_row(update)}</math>")  # noqa: S704  (built of escaped pieces)
+
+
+def symbol(name: str) -> Markup:
+    """Return a hyperparameter's name as it stands in formulas."""
+    return Markup(f"<math>{_name(name)}</math>")  # noqa: S704  (built of escaped pieces)
 
 
 def _table(expression: Expression, update: str) -> str:
@@ -130,8 +133,10 @@ def _within(node: Node, place: int) -> str:
     return _row(_mo("("), body, _mo(")")) if own < place else body
 
 
-def _function(name: str, *arguments: Node, index: Node | None = None) -> str:
+def _function(name: str, *arguments: Node, index: Node | None = None, hat: bool = False) -> str:
     word = f'<mi class="word">{escape(name)}</mi>'
+    if hat:
+        word = f'<mover accent="true">{word}<mo>^</mo></mover>'
     if index is not None:
         word = f"<msub>{word}{_row(_set(index)[0])}</msub>"
     inner = _mo(",").join(_set(argument)[0] for argument in arguments)
@@ -141,9 +146,21 @@ def _function(name: str, *arguments: Node, index: Node | None = None) -> str:
 def _infix(sign: str, place: int, right: int) -> Callable[[Call], Piece]:
     def setter(node: Call) -> Piece:
         left, second = node.arguments
-        return _row(_within(left, place), _mo(sign), _within(second, right)), place
+        # Two signs in a row are hard to read: a second one is fenced off.
+        inner = _within(second, right)
+        if _starts_with_minus(second) and not inner.startswith("<mrow><mo>(</mo>"):
+            inner = _row(_mo("("), inner, _mo(")"))
+        return _row(_within(left, place), _mo(sign), inner), place
 
     return setter
+
+
+def _starts_with_minus(node: Node) -> bool:
+    while isinstance(node, Call) and node.operator in ("add", "sub", "mul"):
+        node = node.arguments[0]
+    if isinstance(node, Call):
+        return node.operator == "neg"
+    return isinstance(node, Number) and node.value < 0
 
 
 def _product(node: Call) -> Piece:
@@ -213,7 +230,11 @@ def _previous(node: Call) -> Piece:
 
 
 def _corrected(node: Call) -> Piece:
-    return f"<mover>{_row(_set(node.arguments[0])[0])}<mo>^</mo></mover>", ATOM
+    average = node.arguments[0]
+    if isinstance(average, Call) and average.operator == "ema":
+        inner, beta = average.arguments
+        return _function("ema", inner, index=beta, hat=True), ATOM
+    return f'<mover accent="true">{_row(_set(average)[0])}<mo>^</mo></mover>', ATOM
 
 
 def _noise(node: Call) -> Piece:

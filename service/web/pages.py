@@ -22,11 +22,12 @@ from service.store import query as queries
 from service.store.errors import NotFound, QueryError, StateConflict
 from service.store.store import Store
 from service.web import typography
+from service.web.access import JobId, TrialNumber, checked_identifier
 from service.web.columns import curve_columns, job_columns, trial_curve
 from service.web.digest import Digest, Digests
-from service.web.formula import formula
+from service.web.formula import formula, symbol
 from service.web.rules import torch_file
-from service.web.standings import Board, board, from_standing, from_trial
+from service.web.standings import Board, board, from_standing, from_trial, ranked
 from workers.tasks.registry import TASKS
 
 HERE = Path(__file__).parent
@@ -59,6 +60,7 @@ def _environment() -> Environment:
         spec_json=typography.spec_json,
         python=typography.python,
         formula=formula,
+        symbol=symbol,
     )
     environment.globals.update(
         percent=typography.percent,
@@ -199,7 +201,7 @@ def _comparison(store: Store, job: Job) -> Board:
         from_trial(trial, job.spec.task.name, objective.metric)
         for trial in store.trials(job.id, query).items
     )
-    return board([row for row in rows if row is not None], objective.direction)
+    return board(ranked([row for row in rows if row is not None], objective.direction))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ def _listing(
 def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
     @routes.get("/jobs/{job_id}")
     def job(
-        job_id: str,
+        job_id: JobId,
         part: str = "",
         filter: Text = "",  # noqa: A002  (the API's own word)
         order_by: Text = "number desc",
@@ -246,7 +248,7 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
         return _page(f"parts/{name}.html" if name else "job.html", **context)
 
     @routes.get("/jobs/{job_id}/trials/{number}")
-    def trial(job_id: str, number: int) -> HTMLResponse:
+    def trial(job_id: JobId, number: TrialNumber) -> HTMLResponse:
         found = store.trial(job_id, number)
         curves = store.curves(job_id, numbers=[number])
         owner = store.job(job_id)
@@ -261,22 +263,22 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
 
 def _add_figures(routes: APIRouter, store: Store, digests: Digests) -> None:
     @routes.get("/jobs/{job_id}/columns.json")
-    def columns(job_id: str) -> JSONResponse:
+    def columns(job_id: JobId) -> JSONResponse:
         found = store.job(job_id)
         return JSONResponse(job_columns(found, digests.of(found)))
 
     @routes.get("/jobs/{job_id}/curves.json")
-    def curves(job_id: str) -> JSONResponse:
+    def curves(job_id: JobId) -> JSONResponse:
         return JSONResponse(curve_columns(store, store.job(job_id)))
 
 
 def _add_actions(routes: APIRouter, store: Store) -> None:
     @routes.post("/jobs/{job_id}/clone")
-    def clone(job_id: str) -> RedirectResponse:
+    def clone(job_id: JobId) -> RedirectResponse:
         return RedirectResponse(f"/jobs/{store.clone_job(job_id).id}", 303)
 
     @routes.post("/jobs/{job_id}/delete")
-    def delete(job_id: str) -> RedirectResponse:
+    def delete(job_id: JobId) -> RedirectResponse:
         store.delete_job(job_id)
         return RedirectResponse("/", 303)
 
@@ -285,7 +287,7 @@ def _add_actions(routes: APIRouter, store: Store) -> None:
 
 
 def _action(store: Store, name: str) -> Callable[[str], RedirectResponse]:
-    def act(job_id: str) -> RedirectResponse:
+    def act(job_id: JobId) -> RedirectResponse:
         store.request(job_id, name)  # type: ignore[arg-type]  # a key of ACTIONS
         return RedirectResponse(f"/jobs/{job_id}", 303)
 
@@ -299,10 +301,9 @@ def _add_rules(routes: APIRouter, store: Store) -> None:
         query = queries.Query(page_size=50, page_token=page_token)
         page = store.standings(query, task=name)
         rows = [from_standing(standing) for standing in page.items]
-        direction = page.items[0].direction if page.items else "minimize"
         return _page(
             "rules.html",
-            board=board(rows, direction),
+            board=board(rows),
             page=page,
             page_token=page_token,
             task=name,
@@ -311,7 +312,7 @@ def _add_rules(routes: APIRouter, store: Store) -> None:
 
     @routes.get("/rules/{rule_id}")
     def rule(rule_id: str) -> HTMLResponse:
-        entry = store.rule(rule_id)
+        entry = store.rule(checked_identifier("rule", rule_id))
         return _page("rule.html", entry=entry, source=_source(store, entry))
 
 

@@ -12,7 +12,7 @@ WIDTH = 180.0
 """Width of the plot beside each row, in user units of its SVG."""
 
 MARGIN = 8.0
-SHOWN = ("test_loss", "test_accuracy", "validation_accuracy")
+SHOWN = ("test_loss", "test_accuracy")
 """Metrics with a column of their own beside the objective, where any row has them."""
 
 
@@ -90,18 +90,23 @@ def from_trial(trial: Trial, task: str, metric: str) -> Row | None:
     )
 
 
-def board(rows: Sequence[Row], direction: Literal["minimize", "maximize"]) -> Board:
-    """Order rows from best to worst and lay their marks out.
+def ranked(rows: Sequence[Row], direction: Literal["minimize", "maximize"]) -> list[Row]:
+    """Return rows from best to worst."""
+    sign = 1.0 if direction == "minimize" else -1.0
+    return sorted(rows, key=lambda row: (sign * row.value, row.number))
+
+
+def board(rows: Sequence[Row]) -> Board:
+    """Lay rows out in the order given.
 
     The scale is logarithmic where all values are positive, and leaves out rows beyond ten times
-    the median's distance from the best: one diverged baseline must not squeeze the others together.
+    the median's distance from the first: one diverged baseline must not squeeze the others.
     """
-    sign = 1.0 if direction == "minimize" else -1.0
-    ordered = tuple(sorted(rows, key=lambda row: (sign * row.value, row.number)))
+    ordered = tuple(rows)
     if not ordered:
         return Board((), (), (), None, 0.0, 1.0)
     logarithmic = all(row.value > 0 for row in ordered)
-    best, median = ordered[0].value, ordered[len(ordered) // 2].value
+    best, median = ordered[0].value, sorted(row.value for row in ordered)[len(ordered) // 2]
     reach = 10 * abs(median - best) + 1e-12
     near = [row for row in ordered if abs(row.value - best) <= reach]
     ends = [row.value + side * _spread(row) for row in near for side in (-1, 1)]

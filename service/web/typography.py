@@ -42,15 +42,20 @@ def power(value: float, digits: int = 3) -> Markup:
     return Markup("{} × {}").format(mantissa.replace("-", MINUS), base)
 
 
-def figure(value: float | None) -> Markup:
-    """Set a measured value, say a loss, with the decimals that a column of them shares."""
+def figure(value: float | None, like: float | None = None) -> Markup:
+    """Set a measured value, say a loss, with the decimals that a column of them shares.
+
+    Args:
+        value: None and what is not finite are set as absent.
+        like: Another value whose decimals it shall have: a spread has those of its mean.
+    """
     if value is None or not isfinite(value):
         return ABSENT
-    size = abs(value)
+    size = abs(value if like is None else like)
     if size != 0 and (size < 1e-3 or size >= 1e5):
-        return power(value)
+        return power(value) if value else escape("0")
     decimals = 4 if size < 10 else 2 if size < 1000 else 0
-    return Markup(escape(f"{value:.{decimals}f}".replace("-", MINUS)))
+    return escape(f"{value:.{decimals}f}".replace("-", MINUS))
 
 
 def setting(value: Any) -> Markup:
@@ -58,13 +63,13 @@ def setting(value: Any) -> Markup:
     if value is None:
         return ABSENT
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return Markup(escape(value))
+        return escape(value)
     if not isfinite(value):
         return ABSENT
     size = abs(value)
     if size != 0 and (size < 1e-2 or size >= 1e5):
         return power(value)
-    return Markup(escape(f"{value:.3g}".replace("-", MINUS)))
+    return escape(f"{value:.3g}".replace("-", MINUS))
 
 
 def count(value: int) -> str:
@@ -131,7 +136,7 @@ def python(source: str) -> Markup:
     try:
         words = list(tokenize(BytesIO(source.encode()).readline))
     except (TokenError, SyntaxError):
-        return Markup(escape(source))
+        return escape(source)
     for word in words:
         kind = _kind(word.type, word.string)
         if kind is None:
@@ -155,8 +160,8 @@ def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> 
     if row > len(lines):
         return Markup("")
     if row == last:
-        return Markup(escape(lines[row - 1][column:stop]))
+        return escape(lines[row - 1][column:stop])
     text = lines[row - 1][column:] + "".join(lines[row : last - 1])
     if last <= len(lines):
         text += lines[last - 1][:stop]
-    return Markup(escape(text))
+    return escape(text)

@@ -132,10 +132,12 @@ function scaleOf(figure, possible) {
   if (!(button instanceof HTMLButtonElement)) return possible;
   button.hidden = !possible;
   button.onclick = () => {
-    button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+    const now = button.dataset.scale === "log" ? "linear" : "log";
+    button.dataset.scale = now;
+    button.textContent = now === "log" ? "Linear scale" : "Log scale";
     figure.dispatchEvent(new Event("figure-changed"));
   };
-  return possible && button.getAttribute("aria-pressed") === "true";
+  return possible && button.dataset.scale === "log";
 }
 
 /** @param {Columns} columns */

@@ -20,7 +20,7 @@ export function palette() {
     warn: colour("--warn"),
     bad: colour("--bad"),
     ramp: [1, 2, 3, 4, 5].map((rank) => colour(`--series-${rank}`)),
-    font: "12px system-ui, sans-serif",
+    font: `13px ${getComputedStyle(document.body).fontFamily}`,
   };
 }
 

@@ -32,7 +32,8 @@ export function axis(colours, label, own = {}) {
     ticks: { stroke: colours.muted, width: 1, size: 4 },
     border: { show: true, stroke: colours.muted, width: 1 },
     values,
-    ...(own.splits ? { splits: own.splits } : {}),
+    // uPlot would blank most labels of a log scale; ours are few enough.
+    ...(own.splits ? { splits: own.splits, filter: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits } : {}),
   };
 }
 
