@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dsl.candidate import Candidate, ScheduleSpec
 from dsl.compile import compile_rule
-from dsl.randomness import Draw
 from optimizers.schedules import multipliers
+from workers.draws import Draws, Place
 from workers.layout import Layout
 
 
@@ -78,10 +78,11 @@ class RuleRows:
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], steps: int, layout: Layout, like: Tensor
+        self, candidates: Sequence[Candidate], steps: int, layout: Layout, draws: Draws, start: int
     ) -> None:
-        """Prepare a run of `steps` steps in the precision and on the device of `like`."""
-        first, self._device, self._dtype = candidates[0], like.device, like.dtype
+        """Prepare a run of `steps` steps for rows from `start` on among those of `draws`."""
+        first, like = candidates[0], draws.like
+        self._device, self._dtype = like.device, like.dtype
         compiled = compile_rule(first.rule)
         self.count, self.slots = len(candidates), len(compiled.slots)
         self._compiled, self._steps, self._decay = compiled, steps, first.decay
@@ -91,8 +92,14 @@ class RuleRows:
             torch.full((self.count, layout.width), slot.initial, device=like.device).to(like.dtype)
             for slot in compiled.slots
         ]
-        self._seeds = torch.tensor([[each.seed] for each in candidates], device=like.device)
-        self._update = compiled.bind(norm=layout.norm, mean=layout.mean, rms=layout.rms)
+        self._seeds = draws.of_row[start : start + self.count]
+        self._update = compiled.bind(
+            norm=layout.norm,
+            mean=layout.mean,
+            rms=layout.rms,
+            uniform=draws.uniform,
+            normal=draws.normal,
+        )
         self._columns(candidates)
 
     def _columns(self, candidates: Sequence[Candidate]) -> None:
@@ -121,8 +128,8 @@ class RuleRows:
         scalars = tuple(
             value.to(self._dtype) if isinstance(value, Tensor) else value for value in scalars
         )
-        draw = Draw(self._seeds, step)
-        update = self._update(gradients, weights, self._state, scalars, draw)
+        place = Place(self._seeds, step)
+        update = self._update(gradients, weights, self._state, scalars, place)
         if "shrink" in column:
             weights.mul_(column["shrink"].at(step))
         weights.addcmul_(update, column["lr"].at(step))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dsl.candidate import Candidate
 from workers.batches import Batches, Data
+from workers.draws import Drawn, Draws
 from workers.layout import Layout
 from workers.protocol import Protocol
 from workers.rows import RuleRows
@@ -40,6 +41,7 @@ class Ground:
         self.data = Data(task, self.device, dtype)
         self.model = stack_task(task)
         self.layout = Layout(task.initial(0))
+        self.drawn: Drawn = {}
 
     def initial(self, seeds: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the rows' first weights [rows, width] and buffers by name, [rows, *shape]."""
@@ -69,10 +71,11 @@ class Stack:
         self._batches = Batches(
             ground.data.split("train"), seeds, protocol.batch_size, protocol.steps
         )
-        self._rules = [
-            RuleRows(group, protocol.steps, ground.layout, self._weights)
-            for group in consecutive(candidates)
-        ]
+        draws = Draws(seeds, self._weights, ground.drawn)
+        self._rules: list[RuleRows] = []
+        for group in consecutive(candidates):
+            start = sum(rule.count for rule in self._rules)
+            self._rules.append(RuleRows(group, protocol.steps, ground.layout, draws, start))
         self.slots = {
             row: rule.slots
             for row, rule in zip(
@@ -122,7 +125,8 @@ class Stack:
         bad = ~(losses.abs() <= self._bound)
         if not bool(bad.any()):
             return []
-        at = bad.int().argmax(0)
+        countdown = torch.arange(end - begin, 0, -1, device=bad.device).unsqueeze(1)
+        at = end - begin - (bad * countdown).amax(0).clamp(min=1)
         ended = bad.any(0).nonzero().flatten().tolist()
         values = losses.gather(0, at.unsqueeze(0)).squeeze(0).tolist()
         bounds, steps = self._bound.tolist(), at.tolist()
