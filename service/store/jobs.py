@@ -60,17 +60,20 @@ def create(transaction: Transaction, spec: Spec, key: str | None) -> tuple[Job, 
     if key is not None:
         connection.execute(delete(idempotency).where(idempotency.c.created < now - KEY_LIFE))
         body = hashlib.sha256(JOB_SPEC.dump_json(spec)).hexdigest()
-        entered = connection.execute(
-            upsert(connection, idempotency)
-            .values(key=key, body_sha256=body, job_id=job_id, created=now)
-            .on_conflict_do_nothing()
-        ).rowcount
-        if not entered:
-            # Another request was first, perhaps at this very moment: its job is the answer.
+        entry = upsert(connection, idempotency).values(
+            key=key, body_sha256=body, job_id=job_id, created=now
+        )
+        # Writing the key over itself gives back the row that holds: ours, or that of another
+        # request which was first, perhaps at this very moment.
+        first = connection.execute(
+            entry.on_conflict_do_update(
+                index_elements=[idempotency.c.key], set_={"key": entry.excluded.key}
+            ).returning(idempotency.c.job_id, idempotency.c.body_sha256)
+        ).one()
+        if first.body_sha256 != body:
+            raise IdempotencyConflict(key, first.job_id)
+        if first.job_id != job_id:
             connection.execute(delete(jobs).where(jobs.c.id == job_id))
-            first = connection.execute(select(idempotency).where(idempotency.c.key == key)).one()
-            if first.body_sha256 != body:
-                raise IdempotencyConflict(key, first.job_id)
             return get(connection, first.job_id), False
     return get(connection, job_id), True
 
