@@ -32,6 +32,8 @@ SUM, PRODUCT, SIGN, POWER, ATOM = 1, 2, 3, 4, 5
 
 APPLY, TIMES = "\N{FUNCTION APPLICATION}", "\N{INVISIBLE TIMES}"
 MINUS = "\N{MINUS SIGN}"
+HAT = "&#x302;"
+"""The combining circumflex: the one that stretches over a word."""
 
 Piece = tuple[str, int]
 
@@ -136,7 +138,7 @@ def _within(node: Node, place: int) -> str:
 def _function(name: str, *arguments: Node, index: Node | None = None, hat: bool = False) -> str:
     word = f'<mi class="word">{escape(name)}</mi>'
     if hat:
-        word = f'<mover accent="true">{word}<mo>^</mo></mover>'
+        word = f'<mover accent="true">{word}<mo>{HAT}</mo></mover>'
     if index is not None:
         word = f"<msub>{word}{_row(_set(index)[0])}</msub>"
     inner = _mo(",").join(_set(argument)[0] for argument in arguments)
@@ -147,12 +149,19 @@ def _infix(sign: str, place: int, right: int) -> Callable[[Call], Piece]:
     def setter(node: Call) -> Piece:
         left, second = node.arguments
         # Two signs in a row are hard to read: a second one is fenced off.
-        inner = _within(second, right)
-        if _starts_with_minus(second) and not inner.startswith("<mrow><mo>(</mo>"):
-            inner = _row(_mo("("), inner, _mo(")"))
+        inner = _unsigned(second, _within(second, right))
         return _row(_within(left, place), _mo(sign), inner), place
 
     return setter
+
+
+def _unsigned(node: Node, body: str) -> str:
+    if _starts_with_minus(node) and not body.startswith(_OPEN):
+        return _row(_mo("("), body, _mo(")"))
+    return body
+
+
+_OPEN = "<mrow><mo>(</mo>"
 
 
 def _starts_with_minus(node: Node) -> bool:
@@ -165,6 +174,7 @@ def _starts_with_minus(node: Node) -> bool:
 
 def _product(node: Call) -> Piece:
     left, right = (_within(argument, PRODUCT) for argument in node.arguments)
+    right = _unsigned(node.arguments[1], right)
     if isinstance(node.arguments[1], Number):
         return _row(left, _mo("·"), right), PRODUCT
     return _row(left, _mo(TIMES), _space(), right), PRODUCT
@@ -190,7 +200,7 @@ def _exponential(node: Call) -> Piece:
 
 
 def _negative(node: Call) -> Piece:
-    return _row(_mo(MINUS), _within(node.arguments[0], SIGN)), SIGN
+    return _row(_mo(MINUS), _within(node.arguments[0], PRODUCT)), PRODUCT
 
 
 def _fenced(left: str, right: str) -> Callable[[Call], Piece]:
@@ -234,7 +244,7 @@ def _corrected(node: Call) -> Piece:
     if isinstance(average, Call) and average.operator == "ema":
         inner, beta = average.arguments
         return _function("ema", inner, index=beta, hat=True), ATOM
-    return f'<mover accent="true">{_row(_set(average)[0])}<mo>^</mo></mover>', ATOM
+    return f'<mover accent="true">{_row(_set(average)[0])}<mo>{HAT}</mo></mover>', ATOM
 
 
 def _noise(node: Call) -> Piece:

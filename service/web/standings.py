@@ -8,7 +8,7 @@ from typing import Literal
 from dsl.candidate import Stage
 from service.resources import Standing, Trial
 
-WIDTH = 180.0
+WIDTH = 150.0
 """Width of the plot beside each row, in user units of its SVG."""
 
 MARGIN = 8.0

@@ -98,7 +98,9 @@ function sentenceOf(kind, value) {
   if (kind === "log") return String(body.sentence ?? body.text ?? body.message ?? "");
   if (kind === "job" && body.state) {
     const why = body.error ? `: ${body.error}` : "";
-    return `The job is ${String(body.state).toLowerCase()}${why}.`;
+    const state = String(body.state);
+    const verb = { SUCCEEDED: "has", FAILED: "has", CANCELLED: "was" }[state] ?? "is";
+    return `The job ${verb} ${state.toLowerCase()}${why}.`;
   }
   return "";
 }

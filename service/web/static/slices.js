@@ -7,17 +7,18 @@ import { axis, logSplits, palette, place, positive, reach } from "./plot.js";
 /** @type {import("./figures.js").Draw} */
 export function slicePlots(figure, data) {
   const holder = /** @type {HTMLElement} */ (figure.querySelector(".grid"));
-  holder.replaceChildren();
   const rows = [...data.number.keys()].filter((i) => data.state[i] === "COMPLETE" && data.value[i] !== null);
   const smaller = data.direction === "minimize";
   const ranked = [...rows].sort((a, b) => (smaller ? 1 : -1) * (data.value[a] - data.value[b]));
   const best = new Set(ranked.slice(0, Math.ceil(ranked.length / 10)));
-  const removals = Object.entries(data.parameters).map(([name, parameter]) => {
-    const plate = document.createElement("div");
-    plate.className = "canvas";
-    holder.append(plate);
-    return slice(plate, name, /** @type {Parameter} */ (parameter), data, rows, best);
-  });
+  const parameters = Object.entries(data.parameters);
+  // All plates stand before the first is drawn: their number decides their width.
+  const plates = parameters.map(() => document.createElement("div"));
+  plates.forEach((plate) => (plate.className = "canvas"));
+  holder.replaceChildren(...plates);
+  const removals = parameters.map(([name, parameter], i) =>
+    slice(plates[i], name, /** @type {Parameter} */ (parameter), data, rows, best),
+  );
   return () => removals.forEach((remove) => remove());
 }
 
