@@ -226,7 +226,7 @@ ENTRIES = (
     Entry(
         name="ademamix_scheduled",
         rule="beta3 = 0.9999\nalpha = 5\n"
-        "x = t / T\n"
+        "x = min((t + 1) / T, 1)\n"
         "slow = log(beta1) * log(beta3) / ((1 - x) * log(beta3) + x * log(beta1))\n"
         "(debias(ema(g, beta1)) + x * alpha * ema(g, min(exp(slow), beta3)))"
         " / (sqrt(debias(ema(g^2, beta2))) + eps)",
@@ -236,7 +236,7 @@ ENTRIES = (
         paper="Pagliardini, Ablin & Grangier 2024, The AdEMAMix Optimizer, arXiv:2409.03137, "
         "Alg. 1",
         note="alpha grows linearly and beta3 from beta1 along the paper's curve, both over all T "
-        "steps; steps count from 0.",
+        "steps, counted from 1.",
     ),
     Entry(
         name="adopt",

@@ -235,7 +235,7 @@ def ademamix(scheduled=False, alpha=5.0, beta3=0.9999) -> Oracle:
     def step(s, g, w, k):
         a, b = alpha, beta3
         if scheduled:
-            x = k.t / k.T
+            x = (k.t + 1) / k.T
             a = x * alpha
             start, end = math.log(0.9), math.log(beta3)
             b = min(math.exp(start * end / ((1 - x) * end + x * start)), beta3)
