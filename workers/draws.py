@@ -1,5 +1,6 @@
 """Random draws of a population, computed once for all rows that have the same seed."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -21,11 +22,34 @@ class Place(NamedTuple):
     step: int
 
 
-Drawn = dict[tuple[object, ...], Tensor]
-"""What has been drawn, to be shared by the stacks of a population."""
-
 KEPT = 64_000_000
-"""At most this many bytes of draws are kept at a time."""
+"""At most this many bytes of draws are kept."""
+
+
+class Memo:
+    """Draws by their address, the oldest forgotten when they fill `KEPT` bytes.
+
+    The rules of a search have the same seeds in every population, so that a worker computes most
+    draws once.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, address: tuple[object, ...], draw: Callable[[], Tensor]) -> Tensor:
+        """Return the draw at `address`, calling `draw` if it is not known."""
+        known = self._known.get(address)
+        if known is None:
+            known = draw()
+            self._known[address] = known
+            self._bytes += known.nbytes
+            while self._bytes > KEPT:
+                self._bytes -= self._known.popitem(last=False)[1].nbytes
+        return known
+
+
+_MEMO = Memo()
 
 
 class Draws:
@@ -39,36 +63,27 @@ class Draws:
         of_row: for every row, which of the distinct seeds is its own, int64 [rows].
     """
 
-    def __init__(self, seeds: Sequence[int], like: Tensor, drawn: Drawn) -> None:
+    def __init__(self, seeds: Sequence[int], like: Tensor) -> None:
         """Serve rows shaped like those of `like` [rows, width], with one seed per row."""
         self._distinct = tuple(sorted(set(seeds)))
         places = [self._distinct.index(seed) for seed in seeds]
         self.of_row = torch.tensor(places, device=like.device)
         self.like = like.new_empty(len(self._distinct), like.shape[1])
         self._seeds = torch.tensor(self._distinct, device=like.device).unsqueeze(1)
-        self._drawn = drawn
-        self._limit = max(1, KEPT // (self.like.numel() * self.like.element_size()))
+        self._where = (self._distinct, like.shape[1], like.dtype, like.device)
 
     def uniform(self, place: Place, index: int, like: Tensor) -> Tensor:
         """Return numbers in [0, 1), shaped like `like` or with one row for all."""
-        return self._draw("uniform", uniform, place, index)
+        return self._draw(uniform, place, index)
 
     def normal(self, place: Place, index: int, like: Tensor) -> Tensor:
         """Return standard normal numbers, shaped like `like` or with one row for all."""
-        return self._draw("normal", normal, place, index)
+        return self._draw(normal, place, index)
 
     def _draw(
-        self,
-        kind: str,
-        function: Callable[[Draw, int, Tensor], Tensor],
-        place: Place,
-        index: int,
+        self, function: Callable[[Draw, int, Tensor], Tensor], place: Place, index: int
     ) -> Tensor:
-        key = (self._distinct, kind, place.step, index)
-        drawn = self._drawn.get(key)
-        if drawn is None:
-            if len(self._drawn) >= self._limit:
-                self._drawn.clear()
-            drawn = function(Draw(self._seeds, place.step), index, self.like)
-            self._drawn[key] = drawn
+        address = (function, *self._where, place.step, index)
+        draw = Draw(self._seeds, place.step)
+        drawn = _MEMO.get(address, lambda: function(draw, index, self.like))
         return drawn if len(drawn) == 1 else drawn[place.seeds]

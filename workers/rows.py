@@ -106,7 +106,7 @@ class RuleRows:
         eta = _multipliers(candidates, self._steps)
         rates = torch.tensor([each.lr for each in candidates], dtype=torch.float64)
         penalties = torch.tensor([each.weight_decay for each in candidates], dtype=torch.float64)
-        table = {"lr": -rates * eta}
+        table = {"lr": rates * eta}
         if self._decay == "l2":
             table["penalty"] = penalties.unsqueeze(0)
         elif self._decay != "none":
@@ -114,6 +114,9 @@ class RuleRows:
         self._column = {
             name: Column(values.to(self._device, self._dtype)) for name, values in table.items()
         }
+        # a rule that reads eta gets the schedule's multiplier at each step
+        if "eta" in self._hyperparameters:
+            self._column["eta"] = Column(eta.to(self._device))
 
     def place(self, weights: Tensor, gradients: Tensor) -> None:
         """Take the rows' slices [count, width] of the population's tensors."""
@@ -123,16 +126,21 @@ class RuleRows:
         """Move the weights by step `step` (from 0)."""
         weights, gradients, column = self._weights, self._gradients, self._column
         if "penalty" in column:
-            gradients = torch.addcmul(gradients, weights, column["penalty"].at(step))
-        scalars = self._compiled.scalars(step, self._steps, self._hyperparameters, self._memory)
+            gradients = gradients + column["penalty"].at(step) * weights
+        values = self._hyperparameters
+        if "eta" in column:
+            values = {**values, "eta": values["eta"] * column["eta"].at(step)}
+        scalars = self._compiled.scalars(step, self._steps, values, self._memory)
         scalars = tuple(
             value.to(self._dtype) if isinstance(value, Tensor) else value for value in scalars
         )
         place = Place(self._seeds, step)
         update = self._update(gradients, weights, self._state, scalars, place)
+        # product and difference apart, as in RuleOptimizer: the same bits for the same gradient
+        change = column["lr"].at(step) * update
         if "shrink" in column:
             weights.mul_(column["shrink"].at(step))
-        weights.addcmul_(update, column["lr"].at(step))
+        weights.sub_(change)
 
     def keep(self, rows: Tensor) -> None:
         """Keep only the rows with these indices (within this rule's rows); `place` comes next."""

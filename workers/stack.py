@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dsl.candidate import Candidate
 from workers.batches import Batches, Data
-from workers.draws import Drawn, Draws
+from workers.draws import Draws
 from workers.layout import Layout
 from workers.protocol import Protocol
 from workers.rows import RuleRows
@@ -41,7 +41,6 @@ class Ground:
         self.data = Data(task, self.device, dtype)
         self.model = stack_task(task)
         self.layout = Layout(task.initial(0))
-        self.drawn: Drawn = {}
 
     def initial(self, seeds: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the rows' first weights [rows, width] and buffers by name, [rows, *shape]."""
@@ -71,7 +70,7 @@ class Stack:
         self._batches = Batches(
             ground.data.split("train"), seeds, protocol.batch_size, protocol.steps
         )
-        draws = Draws(seeds, self._weights, ground.drawn)
+        draws = Draws(seeds, self._weights)
         self._rules: list[RuleRows] = []
         for group in consecutive(candidates):
             start = sum(rule.count for rule in self._rules)

@@ -14,7 +14,7 @@ def test_tasks_are_known_by_their_own_names() -> None:
 
 
 def test_an_unknown_task_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="no task 'mnist'; allowed: .*digits-mlp"):
+    with pytest.raises(ValueError, match=r"no task 'mnist'; allowed: .*digits-mlp"):
         find_task("mnist")
 
 
