@@ -24,6 +24,7 @@ from service import terminal
 from service.client import DEFAULT_URL, ApiError, Client, ClientError, Resource, Unreachable
 from service.operation import app as operation
 from service.operation import tokens
+from service.terminal import WrongUse
 
 REFUSED, WRONG_USE, AWAY = 1, 2, 3
 
@@ -49,10 +50,6 @@ Token = Annotated[
 Filter = Annotated[str, typer.Option(help="Say, 'state = RUNNING'.")]
 OrderBy = Annotated[str, typer.Option(help="Say, 'best desc, name'.")]
 Limit = Annotated[int, typer.Option(min=1, help="Rows at most.")]
-
-
-class WrongUse(Exception):  # noqa: N818 - what happened, not a fault of the program
-    """The command line or its file cannot be used as given."""
 
 
 @contextmanager

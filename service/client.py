@@ -101,7 +101,7 @@ class Client:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError(f"{url!r} is no address; give one like {DEFAULT_URL}")
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"Bearer {token.strip()}"} if token else {}
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1",
             headers=headers,

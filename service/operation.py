@@ -1,13 +1,18 @@
 """The commands that work on this machine's service itself: serve, dispatch, migrate, tokens."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+
+from service.terminal import WrongUse
 
 if TYPE_CHECKING:
     # Loaded when a command needs them: the other commands start without torch and SQL.
@@ -23,18 +28,37 @@ Home = Annotated[
 ]
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Turn the errors that a person can mend into sentences."""
+    from service.store.errors import StoreError
+
+    try:
+        yield
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
+        raise WrongUse("settings: " + "; ".join(faults)) from error
+    except (StoreError, ValueError, OSError) as error:
+        raise WrongUse(str(error)) from error
+
+
 def _settings(**given: Any) -> "Settings":
     from service.settings import Settings
 
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
-def _store(home: Path | None) -> "Store":
+@contextmanager
+def _store(home: Path | None) -> "Iterator[Store]":
     from service.store.store import Store
 
-    store = Store(_settings(home=home).store_url())
-    store.check()
-    return store
+    with _understood():
+        store = Store(_settings(home=home).store_url())
+        try:
+            store.check()
+            yield store
+        finally:
+            store.close()
 
 
 @app.command()
@@ -49,11 +73,12 @@ def serve(
     """Serve API and dashboard, and run the jobs."""
     from service.server import serve as run
 
-    run(
-        _settings(host=host, port=port, home=home),
-        dispatch=not no_dispatcher,
-        say=lambda text: print(text, flush=True),
-    )
+    with _understood():
+        run(
+            _settings(host=host, port=port, home=home),
+            dispatch=not no_dispatcher,
+            say=lambda text: print(text, flush=True),
+        )
 
 
 @app.command()
@@ -61,7 +86,8 @@ def dispatch(home: Home = None) -> None:
     """Run jobs without serving; for a server started with --no-dispatcher."""
     from service.server import dispatch as run
 
-    run(_settings(home=home), say=lambda text: print(text, flush=True))
+    with _understood():
+        run(_settings(home=home), say=lambda text: print(text, flush=True))
 
 
 @app.command()
@@ -69,33 +95,28 @@ def migrate(home: Home = None) -> None:
     """Bring the database to this version's schema."""
     from service.store.store import Store
 
-    store = Store(_settings(home=home).store_url())
-    try:
-        store.migrate()
-    finally:
-        store.close()
+    with _understood():
+        store = Store(_settings(home=home).store_url())
+        try:
+            store.migrate()
+        finally:
+            store.close()
     print("The database is at this version's schema.")
 
 
 @tokens.command("create")
 def create(name: str, home: Home = None, as_json: Json = False) -> None:
     """Make a token and print it, once."""
-    store = _store(home)
-    try:
+    with _store(home) as store:
         secret = store.create_token(name)
-    finally:
-        store.close()
     print(json.dumps({"name": name, "token": secret}) if as_json else secret)
 
 
 @tokens.command("list")
 def list_tokens(home: Home = None, as_json: Json = False) -> None:
     """List tokens by name; the secrets are not kept."""
-    store = _store(home)
-    try:
+    with _store(home) as store:
         found = store.tokens()
-    finally:
-        store.close()
     if as_json:
         print(json.dumps([asdict(token) for token in found], default=str))
         return
@@ -109,9 +130,6 @@ def list_tokens(home: Home = None, as_json: Json = False) -> None:
 @tokens.command("revoke")
 def revoke(name: str, home: Home = None) -> None:
     """Make a token useless from now on."""
-    store = _store(home)
-    try:
+    with _store(home) as store:
         store.revoke_token(name)
-    finally:
-        store.close()
     print(f"The token {name} is revoked.")

@@ -1,8 +1,10 @@
 """Running the service: the web application and, beside it, the dispatcher."""
 
 import signal
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
@@ -16,6 +18,8 @@ from service.web.security import is_loopback
 GRACE_SECONDS = 3
 """How long open requests may take to end when the server stops."""
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Server(uvicorn.Server):
     """uvicorn that tells the application first, so that open event streams end at once."""
@@ -24,6 +28,23 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._application = app
         self._report = started
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGINT and SIGTERM, and leave it at that.
+
+        uvicorn raises the signal again once it has stopped; that would kill the process before
+        the dispatcher has given its jobs back.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals reach the main thread alone
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop: event streams end, requests get their grace."""
@@ -35,9 +56,9 @@ class Server(uvicorn.Server):
         self._application.state.stopping.set()
         self.should_exit = True
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Bind, then say where."""
-        await super().startup(sockets)  # type: ignore[arg-type]
+        await super().startup(sockets)
         if self.started:
             self._report(self.address())
 
@@ -66,6 +87,7 @@ def web_server(
         host=settings.host,
         port=settings.port,
         log_level="warning",
+        lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=5,
@@ -73,6 +95,24 @@ def web_server(
         h11_max_incomplete_event_size=16 * 1024,
     )
     return Server(config, app, started)
+
+
+def listener(settings: Settings) -> socket.socket:
+    """Return a socket that listens where the settings say.
+
+    Raises:
+        OSError: If it cannot, with what to do about it.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (settings.host.strip("[]"), settings.port), family=family, backlog=2048
+        )
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}; "
+            "choose another with --host and --port (port 0 takes a free one)"
+        ) from error
 
 
 def _announce(
@@ -96,25 +136,31 @@ def serve(settings: Settings, *, dispatch: bool = True, say: Callable[[str], Non
         settings: See `service.settings`.
         dispatch: Whether jobs are run by this process; False where `rulesmith dispatch` does it.
         say: Told the address, and what to do about tokens.
-    """
-    store = Store(settings.store_url())
-    try:
-        store.migrate()
-        server = web_server(store, settings, _announce(settings, store, say))
-        if not dispatch:
-            server.run()
-            return
-        # Here, because it loads Ray, which a server without a dispatcher does not need.
-        from service.dispatcher import Dispatcher
 
-        dispatcher = Dispatcher(store, settings)
-        dispatcher.start()
+    Raises:
+        OSError: If the address cannot be listened on.
+        SchemaError: If the database was written by a newer version.
+    """
+    # First, so that a taken port is told at once, and before Ray has started.
+    with listener(settings) as listening:
+        store = Store(settings.store_url())
         try:
-            server.run()
+            store.migrate()
+            server = web_server(store, settings, _announce(settings, store, say))
+            if not dispatch:
+                server.run([listening])
+                return
+            # Here, because it loads Ray, which a server without a dispatcher does not need.
+            from service.dispatcher import Dispatcher
+
+            dispatcher = Dispatcher(store, settings)
+            dispatcher.start()
+            try:
+                server.run([listening])
+            finally:
+                dispatcher.stop()
         finally:
-            dispatcher.stop()
-    finally:
-        store.close()
+            store.close()
 
 
 def dispatch(settings: Settings, *, say: Callable[[str], None] = print) -> None:
@@ -126,7 +172,7 @@ def dispatch(settings: Settings, *, say: Callable[[str], None] = print) -> None:
     from service.dispatcher import Dispatcher
 
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, lambda _number, _frame: stop.set())
     store = Store(settings.store_url())
     try:

@@ -21,6 +21,10 @@ JUDGED = ("COMPLETE", "PRUNED", "INFEASIBLE")
 NOTHING = "–"
 
 
+class WrongUse(Exception):  # noqa: N818 - what happened, not a fault of the program
+    """A command cannot do what it was asked; the sentence says why and what to do."""
+
+
 def figure(value: Any) -> str:
     """Return a number in four significant digits, a dash for None, other things as text."""
     if value is None:

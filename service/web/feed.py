@@ -1,6 +1,7 @@
 """One reader of the event log for all who watch a job, so that watchers cost the store nothing."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from service.store.store import Store
 
 POLL_SECONDS = 0.25
 KEPT = 1000
+
+log = logging.getLogger(__name__)
 
 
 class Tail:
@@ -43,11 +46,12 @@ class Tail:
                         self._changed.notify_all()
                 if not events and not self.ended:
                     await asyncio.sleep(POLL_SECONDS)
-        except NotFound:
+        except NotFound:  # deleted while it was watched
             await self._end()
         except Exception:
+            # The streams end and their clients come back, by then to a store that answers.
+            log.exception("the events of job %s could not be read", self._job_id)
             await self._end()
-            raise
 
     async def _end(self) -> None:
         self.ended = True

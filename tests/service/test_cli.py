@@ -1,0 +1,297 @@
+"""The command line against a real service: output, exit status, sentences for errors."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service import cli
+from service.resources import JobState
+from tests.service.web.conftest import DISCOVER, TUNE, Live, outcome, proposal
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    service = Live(tmp_path)
+    yield service
+    service.stop()
+
+
+class Shell:
+    """Runs the command line in this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capsys = capsys
+        self.monkeypatch = monkeypatch
+        monkeypatch.setenv("COLUMNS", "200")
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self.monkeypatch.setattr(sys, "argv", ["rulesmith", *arguments])
+        try:
+            cli.main()
+            status: Any = 0
+        except SystemExit as end:
+            status = end.code
+        captured = self.capsys.readouterr()
+        return int(status or 0), captured.out, captured.err
+
+    def json(self, *arguments: str) -> Any:
+        status, out, err = self(*arguments, "--json")
+        assert status == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(live: Live, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setenv("RULESMITH_URL", live.url)
+    return Shell(capsys, monkeypatch)
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(TUNE))
+    return path
+
+
+def finish(live: Live, state: JobState = JobState.SUCCEEDED) -> None:
+    claim = live.claim()
+    live.store.record_asked(claim, [proposal(0, "sign(g)", lr=0.1, weight_decay=0.1)])
+    live.store.record_told(claim, [outcome(0, 0.25)], None)
+    error = "it broke [here]" if state is JobState.FAILED else None
+    live.store.finish(claim, state, error)
+
+
+def test_a_job_is_submitted_listed_shown_and_steered(
+    shell: Shell, live: Live, job_file: Path
+) -> None:
+    status, out, _ = shell("submit", str(job_file))
+    assert status == 0
+    job = out.split()[0]
+    assert f"{live.url}/jobs/{job}" in out.replace("\n", "")
+    assert shell.json("show", job)["job"]["state"] == "QUEUED"
+    for action, state in (("pause", "PAUSED"), ("resume", "QUEUED")):
+        assert f"{job} is {state}" in shell(action, job)[1]
+    finish(live)
+    assert [found["id"] for found in shell.json("jobs")] == [job]
+    listed = shell("jobs", "--filter", "state = SUCCEEDED")[1]
+    assert job in listed
+    assert "0.25" in listed
+    shown = shell("show", job)[1]
+    assert "lr=0.1" in shown
+    assert "1 of 200" in shown
+    assert shell("cancel", job)[0] == 1
+
+
+def test_yaml_is_taken_with_its_exponents(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "kind: tune\nname: from yaml\ntask: {name: digits-mlp}\noptimizer: adamw\n"
+        "space:\n  lr: {type: float, low: 1e-5, high: 1, log: true}\nbudget: {trials: 20}\n"
+    )
+    job = shell.json("submit", str(path))
+    assert job["spec"]["space"]["lr"]["low"] == 1e-5
+    assert shell("submit", "--check", str(path))[:2] == (0, f"{path} is a valid job\n")
+    assert len(shell.json("jobs")) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [(JobState.SUCCEEDED, 0), (JobState.FAILED, 1), (JobState.CANCELLED, 1)],
+)
+def test_watching_ends_with_the_job_and_its_status(
+    shell: Shell, live: Live, state: JobState, status: int
+) -> None:
+    job = live.submit(TUNE)
+    finish(live, state)
+    code, out, _ = shell("watch", job)
+    assert code == status
+    assert state.value in out
+    assert ("it broke [here]" in out) == (state is JobState.FAILED)
+    code, out, _ = shell("watch", job, "--json")
+    assert code == status
+    assert [json.loads(line)["seq"] for line in out.splitlines()] == list(
+        range(1, len(out.splitlines()) + 1)
+    )
+
+
+def test_submit_and_watch_in_one(shell: Shell, live: Live, job_file: Path) -> None:
+    import threading
+    import time
+
+    def run() -> None:
+        while not live.store.jobs().items:
+            time.sleep(0.05)
+        finish(live)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    status, out, _ = shell("submit", str(job_file), "--watch")
+    thread.join(10)
+    assert status == 0
+    assert "SUCCEEDED" in out
+
+
+def test_rules_and_exports(shell: Shell, live: Live, tmp_path: Path) -> None:
+    assert "No rule" in shell("rules")[1]
+    job = live.submit(DISCOVER)
+    finish(live)
+    row = shell.json("rules", "--job", job)[0]
+    assert row["value"] == 0.25
+    assert shell.json("rules", "--job", "another") == []
+    assert "sign(g)" in shell("rules")[1]
+    target = tmp_path / "rule.py"
+    status, out, err = shell("export", row["rule_id"], "-o", str(target))
+    assert (status, out) == (0, "")
+    assert "wrote" in err
+    compile(target.read_text(), "rule.py", "exec")
+    assert "class" in shell("export", "adamw")[1]
+    assert "\\" in shell("export", "adam", "--format", "latex")[1]
+
+
+def test_what_can_be_named(shell: Shell) -> None:
+    assert "adam" in [entry["name"] for entry in shell.json("optimizers")]
+    assert "digits-mlp" in [task["name"] for task in shell.json("tasks")]
+    assert "powersign" in shell("optimizers")[1]
+    assert "digits-mlp" in shell("tasks")[1]
+
+
+def test_a_refused_job_names_its_fields(shell: Shell, tmp_path: Path, live: Live) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({**TUNE, "optimizer": "adamx", "budget": {"trials": 0}}))
+    before = live.dump()
+    status, out, err = shell("submit", str(path))
+    assert (status, out) == (1, "")
+    assert "#/optimizer: there is no optimizer 'adamx'" in err
+    assert "#/budget/trials" in err
+    assert live.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[1]", "not an object"),
+        (b"{", "neither JSON nor YAML"),
+        (b"\xff\xfe\x00", "cannot read"),
+        (b"a: 2001-01-01", "JSON cannot say"),
+        (b"a: .inf", "JSON cannot say"),
+        (b"!!python/object/apply:os.system ['true']", "neither JSON nor YAML"),
+        (b"", "not an object"),
+        (b"a: &a [*a]", "JSON cannot say"),
+    ],
+)
+def test_a_file_that_is_no_job_is_wrong_use(
+    shell: Shell, tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "bad"
+    path.write_bytes(content)
+    status, out, err = shell("submit", str(path))
+    assert (status, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_wrong_use_is_status_2(shell: Shell, tmp_path: Path) -> None:
+    assert shell("submit", str(tmp_path / "none.json"))[0] == 2
+    assert shell("fly")[0] == 2
+    assert shell("jobs", "--url", "nowhere")[0] == 2
+    assert shell("export", "adam", "-o", str(tmp_path / "no" / "folder.py"))[0] == 2
+
+
+def test_a_refusal_is_status_1(shell: Shell) -> None:
+    for arguments in (("show", "none"), ("watch", "none"), ("export", "adam", "--format", "c"),
+                      ("jobs", "--filter", "colour = RED")):  # fmt: skip
+        status, out, err = shell(*arguments)
+        assert (status, out) == (1, ""), arguments
+        assert err.startswith("error: 4")
+
+
+def test_no_service_is_status_3(shell: Shell) -> None:
+    status, out, err = shell("jobs", "--url", "http://127.0.0.1:9")
+    assert (status, out) == (3, "")
+    assert "rulesmith serve" in err
+
+
+def test_tokens_are_made_listed_and_revoked(shell: Shell, live: Live) -> None:
+    home = str(live.file.parent)
+    secret = shell("token", "create", "me", "--home", home)[1].strip()
+    status, _, err = shell("jobs")
+    assert status == 1
+    assert "401" in err
+    assert shell("jobs", "--token", secret)[0] == 0
+    assert [token["name"] for token in shell.json("token", "list", "--home", home)] == ["me"]
+    assert secret not in shell("token", "list", "--home", home)[1]
+    assert shell("token", "revoke", "me", "--home", home)[0] == 0
+    assert shell("jobs", "--token", secret)[0] == 1
+    for arguments in (("revoke", "nobody"), ("create", "a b")):
+        status, out, err = shell("token", *arguments, "--home", home)
+        assert (status, out) == (2, "")
+        assert err.startswith("error:")
+
+
+def test_migrate_makes_a_database_and_tokens_need_one(shell: Shell, tmp_path: Path) -> None:
+    home = tmp_path / "fresh"
+    status, _, err = shell("token", "list", "--home", str(home))
+    assert status == 2
+    assert "migrate" in err
+    assert shell("migrate", "--home", str(home))[0] == 0
+    assert shell.json("token", "list", "--home", str(home)) == []
+
+
+def serve(home: Path, *arguments: str) -> "subprocess.Popen[str]":
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RULESMITH_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve", "--no-dispatcher", "--home", str(home),
+         *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_tells_its_address_and_stops_on_a_signal(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with serve(tmp_path, "--port", "0") as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = line.split()[-1]
+        assert line.startswith("Rulesmith serves at http://127.0.0.1:")
+        with httpx.Client(base_url=url, trust_env=False) as http:
+            job = http.post("/api/v1/jobs", json=TUNE).json()["id"]
+            with http.stream("GET", f"/api/v1/jobs/{job}/events") as stream:
+                assert stream.status_code == 200
+                process.send_signal(number)
+                stream.read()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert (tmp_path / "rulesmith.db").exists()
+
+
+def test_serve_on_a_taken_port_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = serve(tmp_path, "--port", str(port))
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"port {port}" in err
+    assert "Traceback" not in err
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys, service.cli; "
+        "print(sorted({'torch', 'ray', 'optuna', 'sqlalchemy', 'fastapi'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
