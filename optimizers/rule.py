@@ -261,7 +261,8 @@ class RuleOptimizer(Optimizer):
         return {**super().__getstate__(), "rule": self.rule}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._read(state["rule"])
+        if "rule" in state:  # torch also comes here when it loads a state_dict
+            self._read(state["rule"])
         super().__setstate__(state)
 
 
