@@ -103,12 +103,14 @@ class _StackedMLP:
         total = exponentials.sum(1, keepdim=True)
         losses = (total.log().sum((1, 2)) - picked) / count
         error = exponentials.div_(total).sub_(one_hot).div_(count)
-        ones = torch.ones(count, dtype=inputs.dtype, device=inputs.device)
+        # a sum over the batch as a product of each row's own: one large product would give a
+        # row other bits in another place
+        ones = inputs.new_ones(1).expand(rows, count, 1)
         g2.copy_(torch.bmm(error, hidden.transpose(1, 2)))
-        h2.copy_(error @ ones)
+        h2.copy_(torch.bmm(error, ones).squeeze(2))
         back = torch.ops.aten.threshold_backward(torch.bmm(w2.transpose(1, 2), error), hidden, 0)
         g1.copy_(torch.bmm(back, inputs))
-        h1.copy_(back @ ones)
+        h1.copy_(torch.bmm(back, ones).squeeze(2))
         return losses
 
     def measure(
