@@ -28,6 +28,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._application = app
         self._report = started
+        self._owns_signals = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -40,11 +41,24 @@ class Server(uvicorn.Server):
             yield  # signals reach the main thread alone
             return
         before = {number: signal.signal(number, self.handle_exit) for number in SIGNALS}
+        self._owns_signals = True
         try:
             yield
         finally:
+            self._owns_signals = False
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every tenth of a second: keep the signals.
+
+        Ray's core, started by the dispatcher at its first job, puts a handler of its own on
+        SIGTERM, which ends the process with a stack dump.
+        """
+        if self._owns_signals:
+            for number in SIGNALS:
+                signal.signal(number, self.handle_exit)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop: event streams end, requests get their grace."""
@@ -172,15 +186,28 @@ def dispatch(settings: Settings, *, say: Callable[[str], None] = print) -> None:
     from service.dispatcher import Dispatcher
 
     stop = threading.Event()
-    for number in SIGNALS:
-        signal.signal(number, lambda _number, _frame: stop.set())
     store = Store(settings.store_url())
     try:
         store.check()
         dispatcher = Dispatcher(store, settings)
         dispatcher.start()
         say("The dispatcher runs jobs; stop it with Ctrl-C.")
-        stop.wait()
-        dispatcher.stop()
+        try:
+            _wait(stop)
+        finally:
+            dispatcher.stop()
     finally:
         store.close()
+
+
+def _wait(stop: threading.Event) -> None:
+    """Wait until a signal sets `stop`; see `Server.on_tick` for why the handlers are kept up."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in SIGNALS:
+        signal.signal(number, handle)
+    while not stop.wait(0.1):
+        for number in SIGNALS:
+            signal.signal(number, handle)

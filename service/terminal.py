@@ -1,6 +1,6 @@
 """What the command line shows: tables of jobs and rules, and a job as it runs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -41,8 +41,8 @@ def state(name: str) -> str:
 
 
 def judged(job: Resource) -> int:
-    """Return how many of a job's trials have an answer."""
-    return sum(job["trials"].get(name, 0) for name in JUDGED)
+    """Return how much of a job's budget has an answer; a comparison's trials come on top."""
+    return int(min(job["budget"], sum(job["trials"].get(name, 0) for name in JUDGED)))
 
 
 def jobs_table(jobs: Iterable[Resource]) -> Table:
@@ -90,37 +90,47 @@ def show_job(console: Console, job: Resource, best: list[Resource]) -> None:
 def trials_table(trials: Iterable[Resource], kind: str) -> Table:
     """Return trials, one per row, with their point (tune) or rule (discover)."""
     what = "parameters" if kind == "tune" else "rule"
-    table = Table("trial", "value", "lr", what, box=None, pad_edge=False)
+    table = Table("trial", "value", "lr", box=None, pad_edge=False)
+    table.add_column(what, no_wrap=True, overflow="ellipsis")
     for trial in trials:
         if kind == "tune":
             shown = ", ".join(f"{k}={figure(v)}" for k, v in trial["parameters"].items())
         else:
-            shown = escape(trial["rule"])
+            shown = escape("; ".join(trial["rule"].splitlines()))
         table.add_row(str(trial["number"]), figure(trial["value"]), figure(trial["lr"]), shown)
     return table
 
 
-def standings_table(standings: Iterable[Resource]) -> Table:
-    """Return the leaderboard, one rule on one task per row."""
-    table = Table(
-        "rule", "name", "task", "metric", "value", "± spread", "test", "lr", "seeds", "steps",
-        "text", box=None, pad_edge=False,
-    )  # fmt: skip
+def standings_table(standings: Sequence[Resource]) -> Table:
+    """Return the leaderboard, one rule on one task per row.
+
+    Task and metric are columns only where they differ; text is cut to the terminal's width.
+    """
+    places = {(row["task"], row["metric"]) for row in standings}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("id", no_wrap=True)
+    table.add_column("rule", no_wrap=True, overflow="ellipsis", ratio=1)
+    if len(places) > 1:
+        table.add_column("task", no_wrap=True)
+        table.add_column("metric", no_wrap=True)
+    else:
+        table.title = ": ".join(*places)
+        table.title_justify = "left"
+    for name in ("value", "± spread", "test", "lr", "seeds", "steps"):
+        table.add_column(name, no_wrap=True, justify="right")
     for row in standings:
         metric = row["metric"]
         test = row["metrics"].get(metric.replace("validation_", "test_"))
         table.add_row(
             row["rule_id"],
-            escape(row["label"] or NOTHING),
-            row["task"],
-            metric,
+            escape(row["label"] or "; ".join(row["rule"].splitlines())),
+            *([row["task"], metric] if len(places) > 1 else []),
             figure(row["value"]),
-            figure(row["spread"].get(metric)),
+            figure(row["spread"].get(metric)) if row["seeds"] > 1 else NOTHING,
             figure(test if metric.startswith("validation_") else None),
             figure(row["lr"]),
             str(row["seeds"]),
             str(row["steps"]),
-            escape(row["rule"]),
         )
     return table
 
@@ -153,8 +163,7 @@ def follow(console: Console, job: Resource, events: Iterator[Resource]) -> str:
             elif event["kind"] == "trials":
                 counts = body.get("counts", {})
                 done = sum(counts.get(name, 0) for name in JUDGED)
+                # A comparison's trials come on top of the budget.
+                done = min(job["budget"], done)
                 progress.update(row, completed=done, best=figure(body.get("best")))
-                # A comparison adds trials beyond the search's budget.
-                if done > (progress.tasks[0].total or 0):
-                    progress.update(row, total=done)
     return current

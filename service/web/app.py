@@ -47,14 +47,19 @@ class _Measured:
 
         async def measured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # The route's template, never the path: paths are the client's to invent.
-                route = getattr(scope.get("route"), "path", "none")
+                route = _template(scope)
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 self._metrics.requests.labels(method, route, message["status"]).inc()
                 self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
             await send(message)
 
         await self._app(scope, receive, measured)
+
+
+def _template(scope: Scope) -> str:
+    """Return the route's template, never the path: paths are the client's to invent."""
+    context = scope.get("fastapi", {}).get("effective_route_context")  # knows the prefixes too
+    return str(getattr(context or scope.get("route"), "path", "none"))
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
