@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from service.settings import Settings
 from service.store.errors import LeaseLost, StorageFull, Unavailable
 from service.store.queue import Claim
 from service.store.store import Store
-from workers.driver import Asked, JobDriver, Lost, Message, Told
+from workers.driver import Asked, JobDriver, Lost, Message, Told, release
 
 BUILD = "service.assembly:build"
 """Makes a job's plan, in the driver."""
@@ -184,7 +185,8 @@ class Run:
         """Start a driver, and another when one dies, until one comes to an end."""
         while True:
             # Bound by its class here and not by a decorator, which would hide the class.
-            driver: Any = ray.remote(JobDriver).options(num_cpus=0).remote()
+            name = f"{self._claim.job_id}-{uuid.uuid4().hex}"
+            driver: Any = ray.remote(JobDriver).options(num_cpus=0).remote(name)
             try:
                 return self._follow(self._start(driver)), None
             except RayTaskError as error:
@@ -202,6 +204,7 @@ class Run:
                 self._patiently(lambda note=note: self._store.log(self._claim, note))  # type: ignore[misc]
             finally:
                 ray.kill(driver)
+                release(name)
 
     def _start(self, driver: Any) -> Any:
         history = self._patiently(lambda: self._store.history(self._claim.job_id))

@@ -13,6 +13,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +22,13 @@ import ray
 from ray import tune
 from ray.tune import Callback
 from ray.tune.search import Searcher
+from ray.util.placement_group import (
+    PlacementGroup,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 
 from dsl.candidate import Proposal
 from dsl.outcome import Outcome
@@ -121,6 +129,18 @@ class _Desk:
         self.out: dict[str, tuple[int, ...]] = {}
         self.failure: BaseException | None = None
 
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Keep the first thing the search raises: Tune wraps it, and may even go on."""
+        if self.failure is not None:
+            raise self.failure
+        try:
+            yield
+        except Exception as failure:
+            self.failure = failure
+            self.messages.put(None)  # The end of the stream, whatever Tune does next.
+            raise
+
 
 _DESKS: dict[str, _Desk] = {}
 """The desks of this process, by key: Tune pickles and copies its searcher, queues do not."""
@@ -138,7 +158,8 @@ class _Recorder(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         desk = _DESKS[self._key]
-        config = desk.source.suggest(trial_id)
+        with desk.noting_failure():
+            config = desk.source.suggest(trial_id)
         if isinstance(config, dict):
             proposals = tuple(Proposal.model_validate(entry) for entry in config["population"])
             desk.out[trial_id] = tuple(proposal.number for proposal in proposals)
@@ -150,7 +171,8 @@ class _Recorder(Searcher):
     ) -> None:
         desk = _DESKS[self._key]
         numbers = desk.out.pop(trial_id, ())
-        desk.source.on_trial_complete(trial_id, result=result, error=error)
+        with desk.noting_failure():
+            desk.source.on_trial_complete(trial_id, result=result, error=error)
         answered = [] if error or result is None else result["outcomes"]
         outcomes = tuple(Outcome.model_validate(entry) for entry in answered)
         if outcomes:
@@ -182,17 +204,45 @@ class _Forget(Callback):
         trial.last_result["outcomes"].clear()
 
 
-class JobDriver:
-    """The actor. Make it with `ray.remote(JobDriver).options(num_cpus=0).remote()`."""
+class _Reserved(tune.PlacementGroupFactory):
+    """Resources under a name that says which driver reserved them, so that `release` finds them."""
 
-    def __init__(self) -> None:
+    def __init__(self, bundle: dict[str, float], driver: str) -> None:
+        super().__init__([bundle])
+        self._driver = driver
+
+    def to_placement_group(self) -> PlacementGroup:
+        name = f"{self._driver}.{uuid.uuid4().hex}"
+        group: PlacementGroup = placement_group(self.bundles, self.strategy, name=name)
+        return group
+
+
+def release(driver: str) -> None:
+    """Free what a dead driver had reserved.
+
+    Ray frees an actor's placement groups only when the whole program that made it ends; until
+    then a killed driver would keep its CPUs for ever.
+    """
+    for group in placement_group_table().values():
+        if group["name"].startswith(f"{driver}.") and group["state"] != "REMOVED":
+            try:
+                remove_placement_group(get_placement_group(group["name"]))
+            except ValueError:  # It went meanwhile.
+                continue
+
+
+class JobDriver:
+    """The actor. Make it with `ray.remote(JobDriver).options(num_cpus=0).remote(name)`.
+
+    Args:
+        name: Any name no other driver has. When the actor is dead, `release(name)` must be called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         os.environ.update(_ENVIRONMENT)
         # Tune looks for the log files that are off and warns once for each trial.
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
-
-    def process(self) -> int:
-        """Return the id of the actor's process."""
-        return os.getpid()
 
     def run(self, build: str, job_json: str, history: Any) -> Iterator[Message]:
         """Run a job to its end; call it with `num_returns="streaming"`.
@@ -211,18 +261,17 @@ class JobDriver:
         plan: Plan = resolve(build)(job_json, history)
         if plan.searcher.finished:
             return
-        key = uuid.uuid4().hex
-        desk = _DESKS[key] = _Desk(plan.searcher)
-        thread = threading.Thread(target=_tune, args=(plan, key), daemon=True)
+        desk = _DESKS[self._name] = _Desk(plan.searcher)
+        thread = threading.Thread(target=_tune, args=(plan, self._name), daemon=True)
         thread.start()
         try:
             while (message := desk.messages.get()) is not None:
                 yield message
         finally:
-            del _DESKS[key]
-        thread.join()
+            del _DESKS[self._name]
         if desk.failure is not None:
             raise desk.failure
+        thread.join()
         if not plan.searcher.finished:
             raise RuntimeError("Ray Tune ended before the search did")
 
@@ -233,7 +282,7 @@ def _tune(plan: Plan, key: str) -> None:
     _sweep()
     scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
     try:
-        resources = {"cpu": plan.cpus, "gpu": plan.gpus}
+        resources = _Reserved({"CPU": plan.cpus, "GPU": plan.gpus}, key)
         tuner = tune.Tuner(
             tune.with_resources(PopulationTrainable, resources),
             param_space={"evaluation": plan.evaluation, "judge": plan.judge},
@@ -256,9 +305,8 @@ def _tune(plan: Plan, key: str) -> None:
         )
         tuner.fit()
     except BaseException as failure:
-        # What the search raised comes wrapped by Tune; the sentence that matters is kept.
         traceback.print_exc()
-        desk.failure = failure
+        desk.failure = desk.failure or failure
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         desk.messages.put(None)

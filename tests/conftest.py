@@ -1,0 +1,37 @@
+"""Fixtures for every room: one local Ray for the tests of a module."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A local Ray with two CPUs, whose workers can import the project and its tests.
+
+    Gives a folder that the workers know too, as RULESMITH_TEST_FOLDER.
+    """
+    import ray
+
+    folder = tmp_path_factory.mktemp("workers")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    patch.setenv("RULESMITH_TEST_FOLDER", str(folder))
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=128 * 2**20,
+        _node_ip_address="127.0.0.1",
+    )
+    yield folder
+    ray.shutdown()
+    patch.undo()

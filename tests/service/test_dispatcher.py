@@ -1,0 +1,266 @@
+"""The dispatcher with the real store, real Ray and real training: jobs to their end, and kills."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dsl.candidate import Stage
+from dsl.outcome import TrialState
+from search.strategy import History
+from service import assembly
+from service.dispatcher import Dispatcher, owner_name
+from service.jobs import JOB_SPEC
+from service.resources import Job, JobState, Trial
+from service.settings import Settings
+from service.store.query import Query
+from service.store.store import Store
+from tests.workers import judging
+from workers.driver import Plan
+
+ROOT = Path(__file__).parent.parent.parent
+
+TUNE = {
+    "kind": "tune",
+    "name": "a tune job",
+    "task": {"name": "digits-mlp"},
+    "optimizer": "sgd",
+    "space": {"lr": {"type": "float", "low": 0.01, "high": 1.0, "log": True}},
+    "sampler": {"name": "random"},
+    "population": 3,
+    "budget": {"trials": 24, "steps": 3},
+}
+DISCOVER = {
+    "kind": "discover",
+    "name": "a discover job",
+    "task": {"name": "digits-mlp"},
+    "population": 4,
+    "budget": {"rules": 12},
+    "protocol": {"learning_rates": [0.01, 0.1], "grid_steps": 3, "steps": 5},
+    "comparison": {"top": 2, "seeds": 2, "steps": 5, "baselines": ["sgd", "adam"]},
+}
+
+
+def build_slow(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+    """The real plan, with populations that last long enough to be interrupted."""
+    plan = assembly.build(job_json, history)
+    return replace(plan, judge="tests.workers.judging:slowly")
+
+
+def build_broken(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+    raise LookupError("this plan cannot be made")
+
+
+SLOW = f"{__name__}:build_slow"
+
+
+@pytest.fixture
+def dispatch(
+    local_ray: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., tuple[Store, Dispatcher]]]:
+    """Start a dispatcher on a fresh store; all are stopped at the end."""
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+    (local_ray / "diary").unlink(missing_ok=True)
+    store = Store(sqlite_url)
+    running: list[Dispatcher] = []
+
+    def start(build: str = assembly.build.__module__ + ":build") -> tuple[Store, Dispatcher]:
+        dispatcher = Dispatcher(store, Settings(), build=build)
+        dispatcher.start()
+        running.append(dispatcher)
+        return store, dispatcher
+
+    yield start
+    for dispatcher in running:
+        dispatcher.stop()
+    store.close()
+
+
+def submit(store: Store, body: dict[str, Any]) -> str:
+    return store.create_job(JOB_SPEC.validate_python(body))[0].id
+
+
+def wait_for(store: Store, job_id: str, wanted: Callable[[Job], bool], seconds: float = 120) -> Job:
+    end = time.monotonic() + seconds
+    while not wanted(job := store.job(job_id)):
+        assert time.monotonic() < end, f"still {job.state} with {job.trials}: {job.error}"
+        time.sleep(0.05)
+    return job
+
+
+def in_state(state: JobState) -> Callable[[Job], bool]:
+    return lambda job: job.state is state
+
+
+def with_complete(count: int) -> Callable[[Job], bool]:
+    return lambda job: job.trials.get(TrialState.COMPLETE, 0) >= count
+
+
+def trials(store: Store, job_id: str) -> tuple[Trial, ...]:
+    return store.trials(job_id, Query(page_size=500)).items
+
+
+def told(store: Store, job_id: str) -> set[int]:
+    return {trial.number for trial in trials(store, job_id) if trial.state is TrialState.COMPLETE}
+
+
+def end_well(store: Store, job_id: str) -> None:
+    """Wait for success and check that every trial is there once, with its value."""
+    job = wait_for(store, job_id, in_state(JobState.SUCCEEDED))
+    assert job.trials == {TrialState.COMPLETE: TUNE["budget"]["trials"]}  # type: ignore[index]
+    assert [trial.number for trial in trials(store, job_id)] == list(range(24))
+    assert all(trial.value is not None for trial in trials(store, job_id))
+
+
+def test_a_tune_and_a_discover_job_succeed(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+) -> None:
+    store, _ = dispatch()
+    tune, discover = submit(store, TUNE), submit(store, DISCOVER)
+    end_well(store, tune)
+    wait_for(store, discover, in_state(JobState.SUCCEEDED))
+    found = trials(store, discover)
+    search = [trial for trial in found if trial.stage is Stage.SEARCH]
+    compared = [trial for trial in found if trial.stage is Stage.COMPARISON]
+    assert len(search) == 12
+    assert len({trial.rule_id for trial in search}) == 12
+    assert {trial.label for trial in compared} >= {"sgd", "adam"}
+    complete = [trial for trial in compared if trial.state is TrialState.COMPLETE]
+    assert complete
+    assert all("test_loss" in trial.metrics and trial.seeds == 2 for trial in complete)
+    assert not any("test_loss" in trial.metrics for trial in search)
+
+
+def test_pause_and_resume_run_no_told_trial_again(
+    dispatch: Callable[..., tuple[Store, Dispatcher]], local_ray: Path
+) -> None:
+    store, _ = dispatch(SLOW)
+    job_id = submit(store, TUNE)
+    wait_for(store, job_id, with_complete(3))
+    asked = time.monotonic()
+    store.request(job_id, "pause")
+    wait_for(store, job_id, in_state(JobState.PAUSED))
+    assert time.monotonic() - asked < 10
+    before, done = judging.begun(local_ray), told(store, job_id)
+    assert 3 <= len(done) < 24
+    store.request(job_id, "resume")
+    end_well(store, job_id)
+    after = judging.begun(local_ray)
+    assert all(after[number] == before[number] == 1 for number in done)
+
+
+def test_cancel_stops_a_running_job(
+    dispatch: Callable[..., tuple[Store, Dispatcher]], local_ray: Path
+) -> None:
+    store, _ = dispatch(SLOW)
+    job_id = submit(store, TUNE)
+    judging.until_entries(local_ray, 2)
+    store.request(job_id, "cancel")
+    wait_for(store, job_id, in_state(JobState.CANCELLED))
+    time.sleep(2 * judging.SECONDS)
+    count = len(judging.entries(local_ray))
+    time.sleep(2 * judging.SECONDS)
+    assert len(judging.entries(local_ray)) == count, "its populations still run"
+
+
+def test_a_killed_driver_is_started_again(
+    dispatch: Callable[..., tuple[Store, Dispatcher]], local_ray: Path
+) -> None:
+    store, _ = dispatch(SLOW)
+    job_id = submit(store, TUNE)
+    wait_for(store, job_id, with_complete(3))
+    drivers = [p for p in psutil.process_iter(["cmdline"]) if is_our_driver(p)]
+    assert len(drivers) == 1
+    before, done = judging.begun(local_ray), told(store, job_id)
+    drivers[0].kill()
+    end_well(store, job_id)
+    after = judging.begun(local_ray)
+    assert all(after[number] == before[number] == 1 for number in done)
+    sentences = [event.body.get("sentence", "") for event in store.events(job_id)]
+    assert any("driver died" in sentence for sentence in sentences)
+
+
+def is_our_driver(process: psutil.Process) -> bool:
+    command = process.info["cmdline"] or [""]
+    ours = psutil.Process().children(recursive=True)
+    return command[0].startswith("ray::JobDriver.run") and process in ours
+
+
+def test_a_stopped_dispatcher_gives_its_jobs_back(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+) -> None:
+    store, dispatcher = dispatch(SLOW)
+    job_id = submit(store, TUNE)
+    wait_for(store, job_id, with_complete(3))
+    dispatcher.stop()
+    job = store.job(job_id)
+    assert job.state is JobState.QUEUED
+    assert TrialState.RUNNING not in job.trials
+    dispatch(SLOW)
+    end_well(store, job_id)
+
+
+def test_a_plan_that_cannot_be_made_fails_the_job_with_its_reason(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+) -> None:
+    store, _ = dispatch(f"{__name__}:build_broken")
+    job_id = submit(store, TUNE)
+    job = wait_for(store, job_id, in_state(JobState.FAILED))
+    assert job.error == "LookupError: this plan cannot be made"
+
+
+SERVER = """
+import sys, time
+from service.dispatcher import Dispatcher
+from service.settings import Settings
+from service.store.store import Store
+settings = Settings(cpus=2)
+Dispatcher(Store(settings.store_url()), settings, build=sys.argv[1]).start()
+time.sleep(600)
+"""
+
+
+def test_a_killed_server_loses_nothing(
+    dispatch: Callable[..., tuple[Store, Dispatcher]], sqlite_url: str, local_ray: Path
+) -> None:
+    store = Store(sqlite_url)
+    job_id = submit(store, TUNE)
+    environment = {
+        **os.environ,
+        "DATABASE_URL": sqlite_url,
+        "RULESMITH_TEST_FOLDER": str(local_ray),
+        "PYTHONPATH": str(ROOT),
+    }
+    server = subprocess.Popen([sys.executable, "-c", SERVER, SLOW], env=environment, cwd=ROOT)
+    try:
+        wait_for(store, job_id, with_complete(3))
+        family = psutil.Process(server.pid).children(recursive=True)
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive, "Ray outlives its server"
+    before, done = judging.begun(local_ray), told(store, job_id)
+    assert store.job(job_id).state is JobState.RUNNING
+    dispatch(SLOW)
+    end_well(store, job_id)
+    after = judging.begun(local_ray)
+    assert all(after[number] == before[number] == 1 for number in done)
+    store.close()
+
+
+def test_owners_are_the_same_after_a_restart_where_one_process_owns_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert owner_name(Settings(home=tmp_path)) == "embedded"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere/rulesmith")
+    assert str(os.getpid()) in owner_name(Settings())
