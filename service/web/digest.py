@@ -14,12 +14,15 @@ from typing import Any
 
 from dsl.candidate import Stage
 from dsl.outcome import TrialState
-from service.resources import Job, JobState, Trial
+from service.resources import Job, Trial
 from service.store.query import Query
 from service.store.store import Store
 
 OPEN = frozenset({TrialState.QUEUED, TrialState.RUNNING})
-"""States that a trial leaves again."""
+"""States that a trial leaves by itself."""
+
+GIVEN_UP = frozenset({TrialState.FAILED, TrialState.CANCELLED})
+"""States that a trial leaves only when its job is resumed."""
 
 PAGE = 500
 KEPT = 64
@@ -49,14 +52,14 @@ class Digest:
 
     points: dict[int, Point] = field(default_factory=dict)
     mark: int = 0
-    state: JobState | None = None
 
     def read(self, store: Store, job: Job) -> None:
         """Bring the digest up to date with the store."""
-        if job.state is not self.state:
-            # A job that goes on asks again for trials that had failed: read all anew.
+        given_up = sum(point.state in GIVEN_UP for point in self.points.values())
+        if given_up > sum(job.trials.get(state, 0) for state in GIVEN_UP):
+            # A job that goes on asks again for trials that had been given up: read all anew.
             self.points.clear()
-            self.mark, self.state = 0, job.state
+            self.mark = 0
         for trial in _trials(store, job.id, self.mark):
             self.points[trial.number] = _point(trial)
         while self.mark in self.points and self.points[self.mark].state not in OPEN:

@@ -1,0 +1,250 @@
+"""What a person sees and does, in a real browser. Any printed error fails a test."""
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from dsl.outcome import TrialState
+from service.resources import JobState
+from tests.browser import seed
+from tests.browser.conftest import Site
+from tests.browser.seed import outcome
+
+pytestmark = pytest.mark.browser
+
+DRAWN = """canvas => {
+    const {width, height} = canvas;
+    const data = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+    let marks = 0;
+    for (let i = 3; i < data.length; i += 4) if (data[i]) marks++;
+    return marks;
+}"""
+
+
+def ink(page: Page, figure: str) -> int:
+    """Return how many pixels of a figure are drawn."""
+    canvas = page.locator(f"figure[data-figure={figure}] canvas").first
+    expect(canvas).to_be_visible()
+    marks: int = canvas.evaluate(DRAWN)
+    return marks
+
+
+def caption(page: Page, figure: str) -> Locator:
+    return page.locator(f"figure[data-figure={figure}] [data-summary]")
+
+
+def test_from_the_list_to_a_job_with_its_figures(context: BrowserContext, site: Site) -> None:
+    page = context.new_page()
+    page.goto(site.url)
+    page.get_by_role("link", name="rules for digits").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("rules for digits")
+    expect(page.locator("#summary [role=status]")).to_contain_text("Succeeded")
+    expect(caption(page, "history")).to_have_text("The best of 4 so far, 0.3, is trial 2.")
+    expect(caption(page, "curves")).to_contain_text("The best trial, 2, ends at 0.31")
+    assert ink(page, "history") > 1000
+    assert ink(page, "curves") > 1000
+    log = page.locator(".log li")
+    expect(log.first).to_contain_text("The job has succeeded.")
+    expect(log.filter(has_text="The search has judged 4 rules.")).to_have_count(1)
+
+
+def test_a_running_job_is_followed_without_reloading(context: BrowserContext, site: Site) -> None:
+    running = seed.start(site.store, "followed")
+    running.ask(4)
+    page = context.new_page()
+    page.goto(site.job(running.job_id))
+    page.evaluate("window.kept = true")
+    expect(caption(page, "history")).to_have_text("No trial is complete yet.")
+    rows = page.locator("#trials tbody tr")
+    expect(rows).to_have_count(4)
+
+    running.tell(outcome(0, 0.5), outcome(1, 0.25), outcome(2, 7.0, state=TrialState.INFEASIBLE))
+    expect(page.locator(".figures .large").first).to_have_text("0.2500")
+    expect(page.locator("#summary progress")).to_have_attribute("value", "3")
+    expect(caption(page, "history")).to_have_text("The best of 3 so far, 0.25, is trial 1.")
+    expect(page.locator("#trials")).to_contain_text("diverged")
+
+    running.ask(2)
+    running.tell(outcome(4, 0.125))
+    expect(caption(page, "history")).to_have_text("The best of 4 so far, 0.125, is trial 4.")
+    expect(caption(page, "curves")).to_contain_text("The best trial, 4,")
+    site.store.finish(running.claim, JobState.FAILED, "the driver died 3 times")
+    expect(page.locator("#summary [role=alert]")).to_contain_text("the driver died 3 times")
+    expect(page.locator("#summary [role=status]")).to_contain_text("Failed")
+    expect(page.locator(".log li").first).to_contain_text("has failed: the driver died 3 times")
+    assert page.evaluate("window.kept") is True
+
+
+def test_trials_are_sorted_and_filtered_and_the_address_keeps_it(
+    context: BrowserContext, site: Site
+) -> None:
+    page = context.new_page()
+    page.goto(site.job(site.discovery))
+    first = page.locator("#trials tbody th").first
+    expect(first).to_have_text("7")
+    page.locator("#trials").get_by_role("link", name="Validation loss").click()
+    expect(first).to_have_text("4")
+    expect(page.locator("#trials th[aria-sort=ascending]")).to_contain_text("Validation loss")
+    assert "order_by=value" in page.url
+    page.locator("#trials").get_by_role("link", name="Validation loss").click()
+    expect(first).to_have_text("0")
+
+    box = page.get_by_label("Filter")
+    box.fill("value < 0.26 AND stage = comparison")
+    box.press("Enter")
+    expect(page.locator("#trials tbody tr")).to_have_count(3)
+    expect(first).to_have_text("6")
+    page.reload()
+    expect(page.locator("#trials tbody tr")).to_have_count(3)
+    page.go_back()
+    expect(page.locator("#trials tbody tr")).to_have_count(9)  # 8 trials, one with its reason
+    assert ink(page, "history") > 1000
+
+    page.get_by_label("Filter").fill("vlue < 1")
+    page.get_by_label("Filter").press("Enter")
+    expect(page.locator("#trials [role=alert]")).to_contain_text("there is no field 'vlue'")
+
+
+def test_long_lists_are_turned_page_by_page(context: BrowserContext, site: Site) -> None:
+    running = seed.start(site.store, "long")
+    running.ask(30)
+    site.store.finish(running.claim, JobState.CANCELLED)
+    page = context.new_page()
+    page.goto(site.job(running.job_id))
+    rows = page.locator("#trials tbody tr")
+    expect(rows).to_have_count(20)
+    page.locator("#trials").get_by_role("link", name="Next page").click()
+    expect(rows).to_have_count(10)
+    expect(page.locator("#trials tbody th").first).to_have_text("9")
+    page.locator("#trials").get_by_role("link", name="First page").click()
+    expect(rows).to_have_count(20)
+
+
+def test_a_job_is_paused_from_its_page(context: BrowserContext, site: Site) -> None:
+    running = seed.start(site.store, "paused by hand")
+    page = context.new_page()
+    page.goto(site.job(running.job_id))
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#summary [role=status]")).to_contain_text("Pausing")
+    site.store.finish(running.claim, JobState.PAUSED)
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#summary [role=status]")).to_contain_text("Cancelled")
+    expect(page.get_by_role("button", name="Run again")).to_be_visible()
+
+
+def test_a_tune_job_shows_each_searched_number(context: BrowserContext, site: Site) -> None:
+    running = seed.start(site.store, "slices")
+    running.ask(12)
+    running.tell(*(outcome(n, 0.1 + 0.05 * n) for n in range(12)))
+    site.store.finish(running.claim, JobState.SUCCEEDED)
+    page = context.new_page()
+    page.goto(site.job(running.job_id))
+    plates = page.locator("figure[data-figure=slices] canvas")
+    expect(plates).to_have_count(2)
+    assert ink(page, "slices") > 500
+    boxes = [plates.nth(n).bounding_box() for n in range(2)]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+    page.get_by_role("button", name="Linear scale").click()
+    expect(page.get_by_role("button", name="Log scale")).to_be_visible()
+    page.locator("figure[data-figure=history] .u-over").hover()
+    expect(page.locator("[data-reading]")).to_contain_text("best so far")
+    page.locator("figure[data-figure=history] .u-over").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Trial ")
+    assert ink(page, "trial") > 500
+
+
+def test_a_rule_is_read_copied_and_taken_home(context: BrowserContext, site: Site) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
+    page = context.new_page()
+    page.goto(f"{site.url}/rules")
+    board = page.locator(".board tbody tr:not(.part)")
+    expect(board.first).to_contain_text("0.1200")
+    expect(board.filter(has_text="adamw")).to_have_class("baseline")
+    board.first.locator("a.formula").click()
+    expect(page.locator(".equation math")).to_be_visible()
+    height = page.locator(".equation math").bounding_box()
+    assert height is not None
+    assert height["height"] > 15
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the optimizer").click()
+    shown = page.locator("#rule-python").inner_text()
+    assert download.value.suggested_filename.endswith(".py")
+    assert download.value.path().read_text().strip() == shown.strip()
+    compile(shown, "rule.py", "exec")
+    page.locator("button[data-copy=rule-text]").click()
+    text = site.store.rule(page.url.rpartition("/")[2]).text
+    assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+CONTRAST = """() => {
+    const style = getComputedStyle(document.documentElement);
+    const light = name => {
+        const [r, g, b] = style.getPropertyValue(name).match(/[\\d.]+/g).map(Number)
+            .map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    return ['--ink', '--muted', '--accent', '--good', '--warn', '--bad'].flatMap(
+        name => ['--paper', '--raised'].map(ground => ratio(light(name), light(ground))));
+}"""
+
+
+def test_both_themes_can_be_read_and_the_choice_is_kept(
+    context: BrowserContext, site: Site
+) -> None:
+    page = context.new_page()
+    page.goto(site.job(site.discovery))
+    grounds = []
+    for name in ("dark", "light"):
+        assert min(page.evaluate(CONTRAST)) >= 4.5
+        grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        page.get_by_role("button", name=f"Switch to the {name} theme").click()
+    assert grounds[0] != grounds[1]
+    page.get_by_role("button", name="Switch to the dark theme").click()
+    page.goto(site.url)
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == grounds[1]
+
+
+@pytest.mark.parametrize("width", [320, 768])
+def test_no_page_is_wider_than_its_window(context: BrowserContext, site: Site, width: int) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 800})
+    rule = site.store.trial(site.discovery, 3).rule_id
+    job = f"/jobs/{site.discovery}"
+    for path in ("/", job, f"{job}/trials/5", "/rules", f"/rules/{rule}"):
+        page.goto(site.url + path)
+        page.wait_for_load_state("networkidle") if path != job else page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_the_pages_work_without_scripts(context: BrowserContext, site: Site) -> None:
+    assert context.browser is not None
+    plain = context.browser.new_context(java_script_enabled=False)
+    running = seed.start(site.store, "without scripts")
+    running.ask(2)
+    running.tell(outcome(0, 0.5), outcome(1, 0.25))
+    page = plain.new_page()
+    page.goto(site.url)
+    page.get_by_role("link", name="without scripts").click()
+    page.locator("#trials").get_by_role("link", name="Validation loss").click()
+    expect(page.locator("#trials tbody th").first).to_have_text("1")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#summary [role=status]")).to_contain_text("Cancelling")
+    site.store.finish(running.claim, JobState.CANCELLED)
+    plain.close()
+
+
+def test_the_keyboard_reaches_the_content_first(context: BrowserContext, site: Site) -> None:
+    page = context.new_page()
+    page.goto(site.job(site.discovery))
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    expect(skip).to_be_focused()
+    expect(skip).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
