@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
 
 from service.client import Client, ClientError
 from service.settings import Settings
@@ -55,7 +56,7 @@ DISCOVER: dict[str, Any] = {
 EXAMPLE = Path(__file__).parent.parent / "examples" / "train_digits.py"
 STARTUP_SECONDS = 60
 
-console = Console()
+console = Console(width=max(100, Console().width))
 
 
 class DemoError(RuntimeError):
@@ -125,25 +126,25 @@ def judged(job: dict[str, Any]) -> int:
 
 def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
     """Print the comparison of a discover job and return its best discovered rule."""
-    rows = list(client.trials(job["id"], filter="stage = COMPARISON", order_by="value"))
+    rows = list(client.trials(job["id"], filter="stage = comparison", order_by="value"))
     rows = [row for row in rows if row["value"] is not None]
     table = Table(title="Found rules beside hand-made ones", title_justify="left")
-    table.add_column("optimizer", max_width=52, overflow="fold")
+    table.add_column("optimizer", no_wrap=True, overflow="ellipsis")
     for heading in ("lr", "validation loss", "test loss", "test accuracy"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         found = row["label"] is None
         figures = (
-            f"{row['metrics'][metric]:.4f} ± {row['spread'][metric]:.4f}"
+            f"{row['metrics'][metric]:.4f} ±{row['spread'][metric]:.4f}"
             for metric in ("validation_loss", "test_loss", "test_accuracy")
         )
-        name = f"[bold]{row['rule']}[/bold]" if found else row["label"]
+        name = Text(row["rule"], "bold") if found else row["label"]
         table.add_row(name, f"{row['lr']:g}", *figures)
     console.print(table)
     seeds = {row["seeds"] for row in rows}
     console.print(
         f"Mean ± standard deviation over {'/'.join(map(str, sorted(seeds)))} fresh seeds, ordered "
-        "by validation loss. Every rule got the\nsame learning-rate grid and the same number of "
+        "by validation loss. Every rule\ngot the same learning-rate grid and the same number of "
         "steps; the test split was read once.\n"
     )
     found = [row for row in rows if row["label"] is None]
@@ -161,7 +162,8 @@ def export(client: Client, row: dict[str, Any], home: Path) -> Path:
     console.print(f"The best found rule, exported to [bold]{path}[/bold]:\n")
     lines = text.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("def update"))
-    console.print(Syntax("\n".join(lines[start : start + 12]), "python", theme="ansi_light"))
+    end = next(n for n in range(start, len(lines)) if not lines[n])
+    console.print(Syntax("\n".join(lines[start:end]), "python", theme="ansi_light"))
     console.print("\nAn ordinary PyTorch model, trained with that file alone:\n")
     subprocess.run(
         [sys.executable, "-I", str(EXAMPLE), str(path), "--lr", f"{row['lr']:g}"], check=True
