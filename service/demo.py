@@ -129,16 +129,15 @@ def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
     rows = list(client.trials(job["id"], filter="stage = comparison", order_by="value"))
     rows = [row for row in rows if row["value"] is not None]
     table = Table(title="Found rules beside hand-made ones", title_justify="left")
-    table.add_column("optimizer", no_wrap=True, overflow="ellipsis")
+    table.add_column("optimizer", no_wrap=True, overflow="ellipsis", max_width=44)
     for heading in ("lr", "validation loss", "test loss", "test accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        found = row["label"] is None
         figures = (
             f"{row['metrics'][metric]:.4f} ±{row['spread'][metric]:.4f}"
             for metric in ("validation_loss", "test_loss", "test_accuracy")
         )
-        name = Text(row["rule"], "bold") if found else row["label"]
+        name = row["label"] or Text(row["rule"], "bold")
         table.add_row(name, f"{row['lr']:g}", *figures)
     console.print(table)
     seeds = {row["seeds"] for row in rows}
