@@ -7,7 +7,7 @@ functions come out: one for the scalars of a step, in float64, and one for its t
 import linecache
 import math
 import re
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -79,7 +79,7 @@ class CompiledRule:
         self.uses_randomness = Kind.RANDOM in kinds
         self.uses_reductions = Kind.REDUCTION in kinds
         self.uses_time = any(re.search(r"\bT\b", s) for s in lines.scalar_lines if s != CLAMP)
-        self.source = _source(text, self.hyperparameters, lines)
+        self.source = _source(text, lines)
         name = f"<rule {next(_serial)}>"
         self._code = compile(self.source, name, "exec")
         linecache.cache[name] = (len(self.source), None, self.source.splitlines(True), name)
@@ -176,31 +176,16 @@ def _kinds(program: Program) -> set[Kind]:
     return {OPERATORS[name].kind for name in operators if name in OPERATORS}
 
 
-def _source(text: str, hyperparameters: Sequence[str] | Mapping[str, float], lines: Lines) -> str:
+def _source(text: str, lines: Lines) -> str:
     """Wrap a rule's lines in its two functions."""
-
-    def unpack(names: Sequence[str], source: str) -> list[str]:
-        return [f"({', '.join(names)},) = {source}"] if names else []
-
-    scalar_body = [
-        *(f'{name} = hyper["{name}"]' for name in hyperparameters),
-        *lines.scalar_lines,
-        f"return ({', '.join(lines.scalars)},)" if lines.scalars else "return ()",
-    ]
-    update_body = [
-        *unpack([slot.name for slot in lines.slots], "state"),
-        *unpack(lines.scalars, "scalars"),
-        *lines.update_lines,
-        f"return {lines.result}",
-    ]
     return "\n".join(
         [
             *(f"# {line}" for line in text.splitlines()),
             "def scalars(t, T, hyper, memory):",
-            *(f"    {line}" for line in scalar_body),
+            *(f"    {line}" for line in lines.scalars_body()),
             "",
             "def update(g, w, state, scalars, draw=None):",
-            *(f"    {line}" for line in update_body),
+            *(f"    {line}" for line in lines.update_body()),
             "",
         ]
     )

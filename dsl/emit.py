@@ -21,6 +21,9 @@ CLAMP = "now = min(t, T)"
 _WIDTH = 64
 """A value used once is written where it is used, up to this many characters."""
 
+_LINE = 84
+"""A longer formula gets its arguments from lines of their own."""
+
 _ATOM = 5
 
 _EXPOSED = re.compile(r"(?<!\()(?<!, )\{(\d)\}|\{(\d)\}(?![,)])")
@@ -59,6 +62,20 @@ class Lines:
     """The update, an expression to return after the update lines."""
     recurrent: bool = False
     """The scalars need `memory` (running products of betas that change with time)."""
+    hyperparameters: dict[str, str] = field(default_factory=dict)
+    """The variable that holds each: its name, unless Python or the lines use that otherwise."""
+
+    def scalars_body(self) -> list[str]:
+        """Return the lines of a function of `hyper`, and of t, T, `memory` where it uses them."""
+        read = [f'{variable} = hyper["{name}"]' for name, variable in self.hyperparameters.items()]
+        return [*read, *self.scalar_lines, f"return {_tuple(self.scalars)}"]
+
+    def update_body(self) -> list[str]:
+        """Return the lines of a function of g, w, state, scalars and draw."""
+        slots = [slot.name for slot in self.slots]
+        given = [(slots, "state"), (self.scalars, "scalars")]
+        unpack = [f"{_tuple(names)} = {source}" for names, source in given if names]
+        return [*unpack, *self.update_lines, f"return {self.result}"]
 
 
 def emit(program: Program) -> Lines:
@@ -73,8 +90,10 @@ class _Emitter:
         self.lines = Lines()
         self.text: dict[int, tuple[str, int]] = {}
         """How a value is written where it is used, and how tightly that binds."""
-        self.names: set[str] = set(_TAKEN) | set(program.hyperparameters)
-        self.draws = 0
+        self.names: set[str] = set(_TAKEN)
+        for name in program.hyperparameters:
+            self.lines.hyperparameters[name] = self.unique(name)
+        self.draws: dict[int, int] = {}
         self.complements: dict[int, str] = {}
         self.late: list[tuple[str, int]] = []
         order = program.order
@@ -86,7 +105,7 @@ class _Emitter:
         for index in full:  # slots first, so that they get the author's names
             value = self.graph.values[index]
             if value.operator in OPERATORS and OPERATORS[value.operator].kind is Kind.STATE:
-                name = self.unique(self.program.hints.get(index, f"{value.operator}_slot"))
+                name = self.unique(self.program.hints.get(index) or self.slot_name(index))
                 self.lines.slots.append(Slot(name, OPERATORS[value.operator].initial))
                 self.text[index] = (name, _ATOM)
         if any(self.graph.is_name(i, "u") for i in full):
@@ -99,6 +118,13 @@ class _Emitter:
             self.tensor(index)
         self.finish()
         return self.lines
+
+    def slot_name(self, index: int) -> str:
+        """Name a slot that the author has not named: `ema_g`, say."""
+        value = self.graph.values[index]
+        argument = value.arguments[0]
+        inner = self.graph.values[argument].name or self.program.hints.get(argument, "slot")
+        return f"{value.operator}_{inner}"
 
     def finish(self) -> None:
         """Write the update, then the slots that the next step will read."""
@@ -142,11 +168,24 @@ class _Emitter:
             self.advance(index, row)
             return
         text, binding = self.formula(index, row)
+        if len(text) > _LINE:
+            for argument in value.arguments:
+                self.set_apart(argument)
+            text, binding = self.formula(index, row)
         if self.uses[index] > 1 or (len(text) > _WIDTH and index != self.program.update):
-            name = self.unique(self.program.hints.get(index, row.name))
+            self.text[index] = text, binding
+            self.set_apart(index)
+        else:
+            self.text[index] = text, binding
+
+    def set_apart(self, index: int) -> None:
+        """Give a tensor value that is written out a line and a name of its own."""
+        text, binding = self.text.get(index, ("", _ATOM))
+        if binding < _ATOM or "(" in text:
+            value = self.graph.values[index]
+            name = self.unique(self.program.hints.get(index, value.operator))
             self.lines.update_lines.append(f"{name} = {text}")
-            text, binding = name, _ATOM
-        self.text[index] = (text, binding)
+            self.text[index] = name, _ATOM
 
     def advance(self, index: int, row: Operator) -> None:
         """Write the line that moves a slot on by one step."""
@@ -180,8 +219,7 @@ class _Emitter:
             return self.where(arguments, written), _ATOM
         extra = {}
         if row.kind is Kind.RANDOM:
-            extra = {"index": self.draws}
-            self.draws += 1
+            extra = {"index": self.draws.setdefault(index, len(self.draws))}
         return self.fill(row, row.tensor, written, extra)
 
     def where(self, arguments: tuple[int, ...], written: list[tuple[str, int]]) -> str:
@@ -252,7 +290,8 @@ class _Emitter:
         if value.operator == "number":
             return repr(value.literal), 3 if repr(value.literal).startswith("-") else _ATOM
         if value.operator == "name":
-            return ("now" if value.name == "t" else value.name), _ATOM
+            own = {"t": "now", "T": "T"}
+            return own.get(value.name) or self.lines.hyperparameters[value.name], _ATOM
         row = OPERATORS[value.operator]
         written = [self.scalar(a) for a in value.arguments]
         if row.name == "product":
@@ -305,6 +344,10 @@ class _Emitter:
             name = f"{stem}{number}"
         self.names.add(name)
         return name
+
+
+def _tuple(names: list[str]) -> str:
+    return ", ".join(names) if len(names) > 1 else f"({''.join(f'{name},' for name in names)})"
 
 
 def _bracket(written: tuple[str, int], least: int) -> str:

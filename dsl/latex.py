@@ -1,6 +1,7 @@
 """Rules as LaTeX."""
 
 import re
+from decimal import Decimal
 
 from dsl.expression import Call, Name, Node, Number
 from dsl.operands import BARE, HYPERPARAMETERS, SUGAR
@@ -73,7 +74,7 @@ class _Writer:
         elif stem == "eps":
             body = r"\epsilon"
         else:
-            body = stem if len(stem) == 1 else r"\mathrm{%s}" % stem.replace("_", r"\_")
+            body = stem if len(stem) == 1 else rf"\mathrm{{{stem}}}".replace("_", r"\_")
         index = ",".join(i for i in indices if i)
         return f"{body}_{{{index}}}" if len(index) > 1 else f"{body}_{index}" if index else body
 
@@ -110,11 +111,8 @@ class _Writer:
 def _number(value: float) -> tuple[str, int]:
     binding = 3 if value < 0 else _ATOM
     mantissa, _, exponent = format_number(value).partition("e")
-    if abs(value) < 1e-3 and value != 0 and not exponent:  # 0.0001 reads better as 10^-4
-        mantissa, _, exponent = f"{value:.17e}".partition("e")
-        mantissa = mantissa.rstrip("0").rstrip(".")
-        if float(f"{mantissa}e{exponent}") != value or len(mantissa) > 4:
-            return format_number(value), binding
+    if mantissa.lstrip("-").startswith("0.000"):  # 0.0001 reads better as 10^-4
+        mantissa, _, exponent = f"{Decimal(mantissa).normalize():e}".partition("e")
     if not exponent:
         return mantissa, binding
     power = f"10^{{{int(exponent)}}}"

@@ -163,8 +163,7 @@ class _Resolver:
             if not isinstance(line.value, Number):
                 value = self.value(line.value)
                 self.lines[line.name] = value
-                if self.graph.values[value].operator not in ("name", "number"):
-                    self.hints[value] = line.name
+                self.hint(value, line.name)
         update = self.value(self.expression.update)
         graph = self.graph
         used = [
@@ -173,6 +172,15 @@ class _Resolver:
             if graph.values[i].operator == "name" and graph.values[i].name not in OPERANDS
         ]
         return Program(graph, update, {n: self.defaults[n] for n in used}, self.hints)
+
+    def hint(self, value: int, name: str) -> None:
+        """Remember what the author calls a value; a debiased average's name is its average's."""
+        operator = self.graph.values[value].operator
+        if operator == "debias":
+            self.hints.setdefault(self.graph.values[value].arguments[0], name)
+            name = f"{name}_hat"
+        if operator not in ("name", "number"):
+            self.hints[value] = name
 
     def declare(self) -> None:
         """Check the lines' names and read the hyperparameters' defaults."""
@@ -232,11 +240,9 @@ class _Resolver:
         outer, self.anchor = self.anchor, node.position if self.anchor is None else self.anchor
         value = self.value(_sugar(node.name))
         self.anchor = outer
-        operator = self.graph.values[value].operator
-        hint = f"{node.name}_hat" if operator == "debias" else f"{node.name}_step"
-        self.hints.setdefault(value, hint)
-        if operator == "debias":
-            self.hints.setdefault(self.graph.values[value].arguments[0], node.name)
+        if value not in self.hints:
+            suffix = "" if self.graph.values[value].operator == "debias" else "_step"
+            self.hint(value, f"{node.name}{suffix}")
         return value
 
     def check(self, row: Operator, arguments: list[int], node: Call) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Draw", "mix", "normal", "uniform"]
+__all__ = ["Draw", "mix", "normal", "stream", "uniform"]
 
 
 class Draw(NamedTuple):
@@ -39,23 +39,28 @@ def mix(x: torch.Tensor) -> torch.Tensor:
     return x ^ (x >> 16)
 
 
-def uniform(draw: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
-    """Return numbers in [0, 1), multiples of 2^-24, of the shape and type of `like`.
-
-    With seeds [rows, 1], `like` is [rows, P] and each row is a whole model.
-    """
-    stacked = isinstance(draw.seed, torch.Tensor)
-    count = like.shape[-1] if stacked else like.numel()
-    seed = torch.as_tensor(draw.seed, dtype=torch.int64, device=like.device) & 0xFFFFFFFF
-    key = mix(mix(mix(seed) ^ (draw.t & 0xFFFFFFFF)) ^ (2 * index + 0x9E3779B9 & 0xFFFFFFFF))
-    element = torch.arange(draw.first, draw.first + count, device=like.device)
+def stream(draw: Draw, number: int, like: torch.Tensor) -> torch.Tensor:
+    """Return the numbered stream's numbers in [0, 1): multiples of 2^-24, like `like`."""
+    seed, t, first = draw
+    count = like.shape[-1] if isinstance(seed, torch.Tensor) else like.numel()
+    seed = torch.as_tensor(seed, dtype=torch.int64, device=like.device) & 0xFFFFFFFF
+    key = mix(mix(mix(seed) ^ (t & 0xFFFFFFFF)) ^ ((number + 0x9E3779B9) & 0xFFFFFFFF))
+    element = torch.arange(first, first + count, device=like.device)
     bits = mix(mix(element & 0xFFFFFFFF) ^ key)
     return ((bits >> 8) * 2.0**-24).to(like.dtype).reshape(like.shape)
 
 
+def uniform(draw: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
+    """Return numbers in [0, 1) of the shape and type of `like`, for draw `index` of the rule.
+
+    With seeds [rows, 1], `like` is [rows, P] and each row is a whole model.
+    """
+    return stream(draw, 3 * index, like)
+
+
 def normal(draw: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
     """Return standard normal numbers of the shape and type of `like` (Box and Muller 1958)."""
-    single = like if like.dtype == torch.float64 else like.float()
-    radius = torch.sqrt(-2.0 * torch.log(1.0 - uniform(draw, 2 * index, single)))
-    angle = 2.0 * math.pi * uniform(draw, 2 * index + 1, single)
+    wide = like if like.dtype == torch.float64 else like.float()
+    radius = torch.sqrt(-2.0 * torch.log(1.0 - stream(draw, 3 * index + 1, wide)))
+    angle = 2.0 * math.pi * stream(draw, 3 * index + 2, wide)
     return (radius * torch.cos(angle)).to(like.dtype)
