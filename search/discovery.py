@@ -44,12 +44,16 @@ FAULTY = -1
 
 
 def rule_of(text: str) -> str | None:
-    """Return the canonical text of a rule, None if a static check refuses it."""
+    """Return the canonical text of a rule, None if a static check refuses it.
+
+    The check reads the canonical form, where `0 * g` no longer hides that it is constant.
+    """
     try:
-        check(parse(text))
-        return canonical_text(text)
+        rule = canonical_text(text)
+        check(parse(rule))
     except RuleError:
         return None
+    return rule
 
 
 class RuleStrategy:
@@ -199,8 +203,10 @@ class ReinforcementStrategy(RuleStrategy):
     """An LSTM controller that PPO teaches which strings train well.
 
     Each proposal's memo holds its tokens, and some of the strings drawn with it that said a rule
-    already known: those are learnt from too, with the known reward, when the proposal is told.
-    So rows and the snapshot say everything.
+    already known: those are learnt from too when the proposal is told, with the known reward but
+    no more than the baseline. So drawing a good rule again never pays, and the controller does
+    not end by writing its favourites for ever; drawing a bad one again still costs. Rows and the
+    snapshot say everything.
     """
 
     def __init__(
@@ -251,13 +257,15 @@ class ReinforcementStrategy(RuleStrategy):
         if not told:
             return
         self._rewards.update((proposal.number, value) for proposal, value in told)
+        baseline = self.learner.baseline
+        most = baseline.mean if baseline.heard else min(value for _, value in told)
         rows: list[tuple[list[int], float, float]] = []
         for proposal, value in told:
             memo = proposal.memo
             rows.append((memo["tokens"], memo["log_prob"], value))
             for repeat in memo["repeats"]:
                 if repeat["number"] in self._rewards:
-                    known = self._rewards[repeat["number"]]
+                    known = min(self._rewards[repeat["number"]], most)
                     rows.append((repeat["tokens"], repeat["log_prob"], known))
         tokens, log_probs, rewards = zip(*rows, strict=True)
         first = told[0][0].number

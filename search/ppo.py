@@ -1,5 +1,6 @@
 """Proximal policy optimisation of the controller (Schulman et al. 2017, arXiv 1707.06347)."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -70,7 +71,7 @@ class Baseline:
 
     def advantages(self, rewards: Tensor) -> Tensor:
         """Return how far rewards stand above the baseline, in spreads."""
-        return (rewards - self.mean) / max(self.square**0.5, 1e-6)
+        return (rewards - self.mean) / max(math.sqrt(self.square), 1e-6)
 
 
 class Learner:

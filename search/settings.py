@@ -36,11 +36,11 @@ class Reinforcement(Frozen):
 
     name: Literal["reinforcement"] = "reinforcement"
     hidden: Annotated[int, Field(strict=True, ge=8, le=1024)] = 100
-    learning_rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 1e-3
+    learning_rate: Annotated[float, Field(strict=True, gt=0, le=1)] = 3e-3
     entropy: Unit = 0.05
     clip: Unit = 0.2
     epochs: Annotated[int, Field(strict=True, ge=1, le=32)] = 4
-    minibatch: Annotated[int, Field(strict=True, ge=1, le=4096)] = 32
+    minibatch: Annotated[int, Field(strict=True, ge=1, le=4096)] = 8
     baseline: Unit = 0.95
     """Weight of the past in the moving-average baseline."""
 

@@ -1,8 +1,8 @@
 """The Optuna searcher: chooses the numbers of a fixed rule, a whole population at a time."""
 
 import logging
-import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import optuna
@@ -38,7 +38,9 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     match parameter:
         case Float(low=low, high=high, log=log, step=step):
             if step is not None:
-                high = low + math.floor((high - low) / step + 1e-9) * step
+                # In decimals, as written: in binary 0.1 + 6 * 0.1 is not 0.7.
+                first, width = Decimal(str(low)), Decimal(str(step))
+                high = float(first + (Decimal(str(high)) - first) // width * width)
             return FloatDistribution(low, high, log=log, step=step)
         case Int(low=low, high=high, log=log, step=step):
             high = low + (high - low) // step * step

@@ -84,11 +84,10 @@ def test_every_string_drawn_decodes_to_a_rule_or_is_refused_for_a_reason(groups:
         assert parse(format_rule(expression)) == expression
         try:
             check(expression)
-        except RuleError as error:
-            assert str(error)
-        else:
-            sound += 1
-            assert parse(canonical_text(text))
+        except RuleError:
+            continue
+        sound += 1
+        assert parse(canonical_text(text))
     assert sound > 200
 
 
@@ -102,6 +101,9 @@ def find(language: Language, *names: str) -> list[int]:
         len(words) - 1 if name == "{x}" and place % 5 == 4 else words.index(name)
         for place, name in enumerate(names)
     ]
+
+
+AGREEMENT = ["sign(g)", "sign(m)", "{x}", "{x}", "{x} * {y}"]
 
 
 @pytest.mark.parametrize(
@@ -118,19 +120,19 @@ def find(language: Language, *names: str) -> list[int]:
             "g - clip(g^2, 0.0001)",
         ),
         (
-            ["sign(g)", "sign(m)", "{x}", "{x}", "{x} * {y}"]
-            + ["r1", "g", "exp({x})", "{x}", "{x} * {y}"],
+            [*AGREEMENT, "r1", "g", "exp({x})", "{x}", "{x} * {y}"],
             "exp(sign(g) * sign(m)) * g",
         ),
         (
-            ["sign(g)", "sign(m)", "{x}", "{x}", "{x} * {y}"]
-            + ["1", "r1", "{x}", "{x}", "{x} + {y}"]
-            + ["r2", "g", "{x}", "{x}", "{x} * {y}"],
+            [
+                *AGREEMENT,
+                *("1", "r1", "{x}", "{x}", "{x} + {y}"),
+                *("r2", "g", "{x}", "{x}", "{x} * {y}"),
+            ],
             "(1 + sign(g) * sign(m)) * g",
         ),
         (
-            ["sign(g)", "sign(m)", "{x}", "{x}", "{x} * {y}"]
-            + ["adam", "r1", "{x}", "exp({x})", "{x} * {y}"],
+            [*AGREEMENT, "adam", "r1", "{x}", "exp({x})", "{x} * {y}"],
             "adam * exp(sign(g) * sign(m))",
         ),
     ],

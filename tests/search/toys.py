@@ -1,6 +1,6 @@
 """Grammars small enough to write out in full."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Toy:
 
     def strings(self) -> Tensor:
         every = product(range(self.vocabulary), repeat=self.length)
-        return torch.tensor([s for s in every if all(a != b for a, b in zip(s, s[1:]))])
+        return torch.tensor([s for s in every if all(a != b for a, b in pairwise(s))])
 
 
 def rewards(strings: Tensor) -> Tensor:
