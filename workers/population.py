@@ -58,7 +58,8 @@ def train_population(
     """Train every candidate once, with its own seed, for `protocol.steps` steps.
 
     A candidate's result depends on the candidate alone, not on those beside it (but for the
-    pruner, whose purpose is to compare them). Of the protocol, the learning-rate grid and the
+    pruner, whose purpose is to compare them): to the bit where torch has one thread, else to
+    rounding. Of the protocol, the learning-rate grid and the
     number of seeds are not used: see `workers.evaluation`.
 
     Args:
