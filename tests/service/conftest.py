@@ -1,6 +1,5 @@
 """A store for every test of the service: on SQLite, and on a real PostgreSQL."""
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -11,8 +10,6 @@ import psycopg
 import pytest
 
 from service.store.store import Store
-
-_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -72,14 +69,30 @@ def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres: str) -> Iterator[str]:
-    """A fresh PostgreSQL database with the tables."""
-    name = f"test_{next(_NUMBERS)}"
+def empty_postgres_url(postgres: str) -> str:
+    """A PostgreSQL database of the test's own, without tables."""
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE migrated".encode())
-    yield sqlalchemy_url(postgres, name)
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute("DROP DATABASE IF EXISTS own WITH (FORCE)")
+        connection.execute("CREATE DATABASE own")
+    return sqlalchemy_url(postgres, "own")
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """The PostgreSQL database with the tables as they were after the migration.
+
+    Emptied rather than made anew: that takes a tenth of the time. Whoever is still connected
+    from an earlier test is shut out first.
+    """
+    with psycopg.connect(postgres.replace("/postgres?", "/migrated?"), autocommit=True) as cleaner:
+        cleaner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        cleaner.execute("DELETE FROM jobs")
+        cleaner.execute("DELETE FROM tokens")
+        cleaner.execute("DELETE FROM rules WHERE origin <> 'catalogue'")
+    return sqlalchemy_url(postgres, "migrated")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -47,11 +47,8 @@ def proposal(number: int, rule: str = "g", **changes: Any) -> Proposal:
 def complete(number: int, value: float, **changes: Any) -> Outcome:
     metrics = {"validation_loss": value, "validation_accuracy": 1 - value / 10}
     point = Measurement(step=300, metrics={"validation_loss": value})
-    return Outcome(
-        number=number,
-        state=TrialState.COMPLETE,
-        **{"metrics": metrics, "step": 300, "lr": 0.1, "curve": (point,), "slots": 1, **changes},
-    )
+    values = {"state": TrialState.COMPLETE, "metrics": metrics, "step": 300, "lr": 0.1}
+    return Outcome(number=number, **{**values, "curve": (point,), "slots": 1, **changes})
 
 
 def infeasible(number: int, reason: str = "loss is NaN at step 3") -> Outcome:

@@ -22,8 +22,7 @@ def test_a_job_comes_back_as_it_was_given(store: Store) -> None:
     assert job.budget == 50
 
 
-@pytest.mark.parametrize("name", ["000000000000", "", "a\0b", "x" * 10_000, "' OR 1=1 --"])
-def test_unknown_ids_are_not_found(store: Store, name: str) -> None:
+def test_unknown_ids_are_not_found(store: Store) -> None:
     for call in (
         store.job,
         store.delete_job,
@@ -39,8 +38,9 @@ def test_unknown_ids_are_not_found(store: Store, name: str) -> None:
         lambda job: store.request(job, "pause"),
         lambda job: store.update_job(job, notes="x"),
     ):
-        with pytest.raises(NotFound, match="there is no"):
-            call(name)
+        for name in ("000000000000", "", "a\0b", "x" * 10_000, "' OR 1=1 --"):
+            with pytest.raises(NotFound, match="there is no"):
+                call(name)
 
 
 def test_newest_first_with_counts(store: Store) -> None:
@@ -75,10 +75,10 @@ def test_the_same_key_with_another_body_is_refused(store: Store) -> None:
     assert store.jobs().total == 1
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "ä", "a\0", "a\nb"])
-def test_keys_are_bounded(store: Store, key: str) -> None:
-    with pytest.raises(ValueError, match="idempotency key"):
-        store.create_job(tune(), idempotency_key=key)
+def test_keys_are_bounded(store: Store) -> None:
+    for key in ("", "x" * 256, "ä", "a\0", "a\nb"):
+        with pytest.raises(ValueError, match="idempotency key"):
+            store.create_job(tune(), idempotency_key=key)
 
 
 def test_one_job_however_many_send_it_at_once(store: Store) -> None:
