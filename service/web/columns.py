@@ -26,7 +26,7 @@ def job_columns(job: Job, digest: Digest) -> dict[str, Any]:
             "choices": [str(choice) for choice in parameter.choices]
             if isinstance(parameter, Categorical)
             else None,
-            "values": [point.parameters.get(name) for point in points],
+            "values": [_drawn(point.parameters.get(name)) for point in points],
         }
         for name, parameter in space.items()
     }
@@ -36,10 +36,15 @@ def job_columns(job: Job, digest: Digest) -> dict[str, Any]:
         "budget": job.budget,
         "number": [point.number for point in points],
         "state": [point.state.value for point in points],
-        "value": [point.value for point in points],
-        "best": best_so_far(points, objective.sign()),
+        "value": [_drawn(point.value) for point in points],
+        "best": [_drawn(value) for value in best_so_far(points, objective.sign())],
         "parameters": parameters,
     }
+
+
+def _drawn(value: Any) -> Any:
+    """Round a number to what a figure can show: ten thousand trials then take half the bytes."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def curve_columns(store: Store, job: Job) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def curve_columns(store: Store, job: Job) -> dict[str, Any]:
             {
                 "number": number,
                 "rank": best.index(number) + 1 if number in best else None,
-                "values": [series.get(step) for step in steps],
+                "values": [_drawn(series.get(step)) for step in steps],
             }
             for number, series in drawn
         ],

@@ -132,6 +132,19 @@ def test_a_job_is_paused_from_its_page(context: BrowserContext, site: Site) -> N
     expect(page.get_by_role("button", name="Run again")).to_be_visible()
 
 
+def test_an_ended_job_is_deleted_in_two_steps(context: BrowserContext, site: Site) -> None:
+    running = seed.start(site.store, "to be deleted")
+    site.store.finish(running.claim, JobState.CANCELLED)
+    page = context.new_page()
+    page.goto(site.job(running.job_id))
+    button = page.get_by_role("button", name="Delete for good")
+    expect(button).to_be_hidden()
+    page.get_by_text("Delete the job").click()
+    button.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    expect(page.get_by_role("link", name="to be deleted")).to_have_count(0)
+
+
 def test_a_tune_job_shows_each_searched_number(context: BrowserContext, site: Site) -> None:
     running = seed.start(site.store, "slices")
     running.ask(12)
@@ -147,6 +160,10 @@ def test_a_tune_job_shows_each_searched_number(context: BrowserContext, site: Si
     assert boxes[1] is not None
     assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+    shares = page.locator("[data-importances]")
+    expect(shares).to_contain_text("Share in reaching that tenth")
+    expect(shares).to_contain_text("weight decay")
 
     page.get_by_role("button", name="Linear scale").click()
     expect(page.get_by_role("button", name="Log scale")).to_be_visible()

@@ -16,10 +16,37 @@ export function slicePlots(figure, data) {
   const plates = parameters.map(() => document.createElement("div"));
   plates.forEach((plate) => (plate.className = "canvas"));
   holder.replaceChildren(...plates);
+  weigh(figure, rows.length);
   const removals = parameters.map(([name, parameter], i) =>
     slice(plates[i], name, /** @type {Parameter} */ (parameter), data, rows, best),
   );
   return () => removals.forEach((remove) => remove());
+}
+
+/** Below this many complete trials the service gives no weights. */
+const LEAST_TRIALS = 10;
+
+/**
+ * Says in the caption how much each number matters. Weighing costs the server up to a second, so
+ * it is asked again only when there are twice as many trials as the last time.
+ * @param {HTMLElement} figure
+ * @param {number} trials
+ */
+async function weigh(figure, trials) {
+  const place = figure.querySelector("[data-importances]");
+  const asked = Number(figure.dataset.weighed ?? 0);
+  if (!place || !figure.dataset.importance || trials < Math.max(LEAST_TRIALS, 2 * asked)) return;
+  figure.dataset.weighed = String(trials);
+  try {
+    const response = await fetch(figure.dataset.importance);
+    if (!response.ok) return;
+    /** @type {{items: {name: string, importance: number}[]}} */
+    const { items } = await response.json();
+    const shares = items.map((item) => `${item.name.replaceAll("_", " ")} ${item.importance.toFixed(2)}`);
+    if (shares.length) place.textContent = `Share in reaching that tenth (PED-ANOVA): ${shares.join(", ")}.`;
+  } catch {
+    // The server is away for a moment; the next doubling asks again.
+  }
 }
 
 /**
