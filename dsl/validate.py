@@ -1,5 +1,6 @@
 """Static checks: what can be said of a rule without running it."""
 
+from dsl.algebra import Normalizer
 from dsl.errors import RuleError
 from dsl.expression import Expression
 from dsl.program import Program, resolve
@@ -13,11 +14,21 @@ def check(expression: Expression) -> None:
     Raises:
         RuleError: The rule cannot be trained; the message says why and where.
     """
-    checked(expression)
+    program = checked(expression)
+    normalizer = Normalizer()
+    update = normalizer.run(program)
+    graph = normalizer.graph
+    if not any(graph.is_name(index, "g") for index in graph.reachable(update)):
+        raise RuleError(
+            "The gradient cancels out of the update",
+            expression.text,
+            expression.update.position,
+            "What is left of it is the same whatever the gradient.",
+        )
 
 
 def checked(expression: Expression) -> Program:
-    """Return a rule's program after all checks of `check`."""
+    """Return a rule's program after all checks of `check` but the algebraic one."""
     program = resolve(expression)
     position = expression.update.position
     if not any(program.mentions(name) for name in ("g", "w", "u")):
