@@ -181,3 +181,26 @@ def test_memory_of_what_is_learnt_stays_small() -> None:
     search(strategy)
     assert (strategy._below, strategy._beyond) == (60, set())
     assert len(strategy.snapshot() or b"") < before + 64
+
+
+@pytest.mark.parametrize("make", [at_random, reinforcement])
+def test_a_restored_search_knows_the_rules_of_the_one_before(make: type) -> None:
+    rows = search(make(small(), 8), 4)
+    again = make(small(), 1000)
+    again.restore([*rows[:-1], (rows[-1][0], None)], None)
+    assert again.ask(1) == [rows[-1][0]]
+    again.tell([rows[-1][1]])
+    rules = [proposal.candidate.rule for proposal, _ in [*rows, *search(again, 4)]]
+    assert len(rules) == len(set(rules)) > 8
+
+
+def test_a_controller_without_its_snapshot_is_taught_anew_from_the_rows() -> None:
+    rows = search(reinforcement(nos(), 96), 32)
+    again = reinforcement(nos(), 97)
+    again.restore(rows, None)
+    assert again._below == 96
+    before = reinforcement(nos(), 97).learner.controller
+    good = [p for p, o in rows if o.metrics and o.metrics["validation_loss"] < 1.0]
+    tokens = torch.tensor([proposal.memo["tokens"] for proposal in good])
+    gain = again.learner.controller.score(tokens).log_probs - before.score(tokens).log_probs
+    assert gain.mean() > 1.0
