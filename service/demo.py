@@ -129,7 +129,7 @@ def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
     rows = list(client.trials(job["id"], filter="stage = comparison", order_by="value"))
     rows = [row for row in rows if row["value"] is not None]
     table = Table(title="Found rules beside hand-made ones", title_justify="left")
-    table.add_column("optimizer", no_wrap=True, overflow="ellipsis", max_width=44)
+    table.add_column("optimizer", no_wrap=True, overflow="ellipsis", max_width=34)
     for heading in ("lr", "validation loss", "test loss", "test accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
