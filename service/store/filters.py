@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, literal, not_, or_
 
 from service.store.errors import QueryError
-from service.store.query import Field, Kind, Listing
+from service.store.query import Field, Kind, Listing, sql_type
 
 MAX_DEPTH = 16
 
@@ -175,7 +175,7 @@ def _compare(name: str, field: Field, sign: str, token: _Token) -> ColumnElement
         if kind != "text":
             raise QueryError("filter", f"{name} : {text[:40]!r}: `:` goes with texts only")
         return func.lower(expression).contains(text.lower(), autoescape=True)
-    value = literal(_value(name, field, kind, text, sign), expression.type)
+    value = literal(_value(name, field, kind, text, sign), sql_type(expression, kind))
     if sign == "=":
         return expression == value
     if sign == "!=":
@@ -201,7 +201,7 @@ def _value(name: str, field: Field, kind: Kind, text: str, sign: str) -> Any:
     try:
         if kind == "instant":
             moment = datetime.fromisoformat(text)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         if kind == "real":
             if not _is_number(text):
                 raise ValueError(text)

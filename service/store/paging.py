@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from service.store.errors import QueryError
 from service.store.filters import condition
-from service.store.query import Field, Kind, Listing, Query
+from service.store.query import Field, Kind, Listing, Query, sql_type
 
 MAX_ORDER = 8
 """Fields that one order may name."""
@@ -122,10 +122,10 @@ def _expand(found: Field, descending: bool) -> list[_Term]:
 def _after(terms: Sequence[_Term], values: Sequence[Any]) -> ColumnElement[bool]:
     choices: list[ColumnElement[bool]] = []
     for i, (term, value) in enumerate(zip(terms, values, strict=True)):
-        bound = literal(value, term.expression.type)
+        bound = literal(value, sql_type(term.expression, term.kind))
         beyond = term.expression < bound if term.descending else term.expression > bound
         same = [
-            t.expression == literal(v, t.expression.type)
+            t.expression == literal(v, sql_type(t.expression, t.kind))
             for t, v in zip(terms[:i], values[:i], strict=True)
         ]
         choices.append(and_(*same, beyond))
@@ -161,7 +161,7 @@ def _value(value: Any, kind: Kind) -> Any:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError("a moment without its zone")
-        return moment
+        return moment.astimezone(UTC)
     if kind == "text":
         if not isinstance(value, str) or "\0" in value:
             raise ValueError("not a text")

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import BigInteger, ColumnElement
+from sqlalchemy.types import TypeEngine
 
 from service.store.errors import QueryError
 
@@ -58,6 +59,14 @@ class Field:
     nullable: bool = False
     as_text: ColumnElement[Any] | None = None
     """The same value as text, where it may be a number or a text (parameters)."""
+
+
+def sql_type(expression: ColumnElement[Any], kind: Kind) -> TypeEngine[Any]:
+    """Return the type in which a value that a person gave is compared with an expression.
+
+    Any integer of 64 bits may be given, also where the column is narrower.
+    """
+    return BigInteger() if kind == "whole" else expression.type
 
 
 Family = Callable[[str, str], Field]

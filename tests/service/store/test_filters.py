@@ -19,6 +19,7 @@ WRONG = [
     ("value < nan", "the value must be a number"),
     ("value < 1e999", "the value must be a number"),
     ("created > yesterday", "the value must be a moment such as"),
+    ('created > "0001-01-01T00:00:00+05:00"', "the value must be a moment such as"),
     ("value : 1", "`:` goes with texts only"),
     ("value < null", "null goes with = and != only"),
     ("value", "ends where one of = != < <= > >= : should stand"),
@@ -70,6 +71,7 @@ RIGHT = [
     ('label : "%"', []),
     ('created > "2020-01-01T00:00:00Z"', [0, 1, 2, 3]),
     ('created < "2020-01-01"', []),
+    ("attempt < 9000000000000000000", [0, 1, 2, 3]),
     ("  number   =   2  ", [2]),
     ("   ", [0, 1, 2, 3]),
 ]

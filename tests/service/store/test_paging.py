@@ -3,7 +3,7 @@ import json
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from service.resources import Job
@@ -118,6 +118,8 @@ def test_a_token_belongs_to_its_list(store: Store, job_id: str) -> None:
         store.jobs(Query(page_token=token))
 
 
+@example([2**31, 0.5, 0])
+@example([0, 0.5, 2**63 - 1])
 @settings(
     max_examples=60,
     deadline=None,

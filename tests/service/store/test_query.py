@@ -6,9 +6,7 @@ from service.store.query import Query
 
 @pytest.mark.parametrize("size", [0, -1, 1001, 10**30])
 def test_page_size_has_bounds(size: int) -> None:
-    with pytest.raises(
-        QueryError, match=f"^page_size: {size} is not allowed; allowed: 1 to 1000"
-    ) as caught:
+    with pytest.raises(QueryError, match=f"^page_size: {size} is not allowed") as caught:
         Query(page_size=size)
     assert caught.value.parameter == "page_size"
 

@@ -106,7 +106,6 @@ def test_kill_nine_loses_nothing(store: Store, store_url: str) -> None:
     """Killed again and again in mid-write, the next life ends the work, each trial told once."""
     ids = [store.create_job(tune(str(i)))[0].id for i in range(4)]
     draw = random.Random(0)
-    kills = 0
     for life in range(60):
         store.close()  # a fork must not share connections
         child = os.fork()
@@ -125,7 +124,6 @@ def test_kill_nine_loses_nothing(store: Store, store_url: str) -> None:
             break
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        kills += 1
     for job_id in ids:
         job = store.job(job_id)
         if job.state is JobState.FAILED:
