@@ -6,7 +6,6 @@
 import math
 
 from dsl.candidate import Candidate, Stage
-from optimizers.catalogue import CATALOGUE
 from search.comparison import WithComparison
 from search.discovery import RandomStrategy, ReinforcementStrategy
 from search.language import Language
@@ -14,6 +13,7 @@ from search.settings import Reinforcement
 from search.strategy import History, Strategy
 from search.tune_searcher import PopulationSearcher
 from search.tuning import OptunaStrategy
+from service.candidates import baseline, tuned
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from workers.driver import Plan, capacity
 from workers.protocol import Evaluation, Protocol
@@ -64,29 +64,6 @@ def strategy_of(job: TuneJob | DiscoverJob) -> Strategy:
         inner = RandomStrategy(*common)
     baselines = [(name, baseline(name, job.seed)) for name in job.comparison.baselines]
     return WithComparison(inner, job.objective, job.comparison.top, baselines, job.seed)
-
-
-def tuned(job: TuneJob) -> Candidate:
-    """Return the candidate whose numbers a tune job searches."""
-    entry = CATALOGUE[job.optimizer]
-    decay = entry.decay
-    if decay == "none" and "weight_decay" in job.space:
-        # To search the weight decay of an optimizer that has none is to ask for the usual one.
-        decay = "decoupled"
-    return Candidate(
-        rule=entry.rule,
-        lr=entry.lr,
-        decay=decay,
-        weight_decay=entry.weight_decay,
-        schedule=job.schedule,
-        seed=job.seed,
-    )
-
-
-def baseline(name: str, seed: int) -> Candidate:
-    """Return a named optimizer with its defaults and without a learning rate, which is tuned."""
-    entry = CATALOGUE[name]
-    return Candidate(rule=entry.rule, decay=entry.decay, weight_decay=entry.weight_decay, seed=seed)
 
 
 def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:

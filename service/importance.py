@@ -1,21 +1,14 @@
 """Which parameters of a tune job matter: PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255)."""
 
 import math
-import warnings
 from collections.abc import Sequence
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from dsl.outcome import TrialState
 from dsl.schema import Frozen, Real
-from search.space import Categorical, Float, SearchSpace
+from search.tuning import distribution
 from service.jobs import DiscoverJob, TuneJob
 from service.resources import Trial
 
@@ -44,22 +37,6 @@ class Importance(Frozen):
     """Why there are no shares."""
 
 
-def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    found: dict[str, BaseDistribution] = {}
-    for name, parameter in space.items():
-        if isinstance(parameter, Categorical):
-            found[name] = CategoricalDistribution(parameter.choices)
-        elif isinstance(parameter, Float):
-            found[name] = FloatDistribution(
-                parameter.low, parameter.high, log=parameter.log, step=parameter.step
-            )
-        else:
-            found[name] = IntDistribution(
-                parameter.low, parameter.high, log=parameter.log, step=parameter.step
-            )
-    return found
-
-
 def importance_of(spec: TuneJob | DiscoverJob, trials: Sequence[Trial]) -> Importance:
     """Return the share of each parameter in reaching the best tenth of `trials`.
 
@@ -73,7 +50,7 @@ def importance_of(spec: TuneJob | DiscoverJob, trials: Sequence[Trial]) -> Impor
     """
     if isinstance(spec, DiscoverJob):
         return Importance(items=(), trials=0, note="a discover job has no parameters to weigh")
-    distributions = _distributions(spec.space)
+    distributions = {name: distribution(parameter) for name, parameter in spec.space.items()}
     complete = [
         trial
         for trial in trials
@@ -84,19 +61,16 @@ def importance_of(spec: TuneJob | DiscoverJob, trials: Sequence[Trial]) -> Impor
     if len(complete) < LEAST_TRIALS:
         note = f"{len(complete)} trials are COMPLETE; {LEAST_TRIALS} are needed"
         return Importance(items=(), trials=len(complete), note=note)
-    with warnings.catch_warnings():
-        # Optuna warns where a step does not divide the range; it rounds, which is harmless here.
-        warnings.simplefilter("ignore")
-        study = optuna.create_study(
-            direction=spec.objective.direction, sampler=optuna.samplers.RandomSampler(seed=0)
-        )
-        for trial in complete:
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params=trial.parameters, distributions=distributions, value=trial.value
-                )
+    study = optuna.create_study(
+        direction=spec.objective.direction, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    for trial in complete:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=trial.parameters, distributions=distributions, value=trial.value
             )
-        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        )
+    shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     finite = {name: share if math.isfinite(share) else 0.0 for name, share in shares.items()}
     ranked = sorted(finite.items(), key=lambda item: (-item[1], item[0]))
     items = tuple(Share(name=name, importance=min(1.0, max(0.0, share))) for name, share in ranked)

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
 from service.settings import Settings
 from service.store.store import Store
-from service.web.app import create_app
+from service.web.app import Application, create_app
 from service.web.security import is_loopback
 
 GRACE_SECONDS = 3
@@ -24,7 +23,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Server(uvicorn.Server):
     """uvicorn that tells the application first, so that open event streams end at once."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, started: Callable[[str], None]):
+    def __init__(self, config: uvicorn.Config, app: Application, started: Callable[[str], None]):
         super().__init__(config)
         self._application = app
         self._report = started

@@ -23,10 +23,11 @@ def _version() -> str:
         return "0"
 
 
-class _Application(FastAPI):
+class Application(FastAPI):
     """FastAPI whose OpenAPI document tells of problem+json."""
 
     def openapi(self) -> dict[str, Any]:
+        """Return the document, made once."""
         if self.openapi_schema is None:
             self.openapi_schema = problems.documented(super().openapi())
         return self.openapi_schema
@@ -65,7 +66,7 @@ def _template(scope: Scope) -> str:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
 
 
-def create_app(store: Store, settings: Settings) -> FastAPI:
+def create_app(store: Store, settings: Settings) -> Application:
     """Return the application.
 
     Args:
@@ -75,7 +76,7 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     `app.state.stopping` is a `threading.Event`: set it before the server stops, so that open
     event streams end.
     """
-    app = _Application(
+    app = Application(
         title="Rulesmith",
         summary="Hyperparameter search as a service that also discovers optimizers.",
         version=_version(),

@@ -12,6 +12,7 @@ from dsl.schema import Frozen
 from dsl.text import parse
 from dsl.validate import check
 from optimizers.catalogue import CATALOGUE
+from service.candidates import baseline, tuned
 from service.resources import Page, RuleEntry, Standing
 from service.store.errors import NotFound
 from service.store.store import Store
@@ -66,22 +67,26 @@ def rule(rule_id: str, store: StoreDep) -> RuleEntry:
     return store.rule(resolved_id(rule_id))
 
 
-def _trained_numbers(store: Store, standing: Standing) -> dict[str, Any]:
+def _trained_numbers(store: Store, entry: RuleEntry, standing: Standing) -> dict[str, Any]:
     """Return the numbers a rule was trained with, as `to_torch` takes them."""
     numbers: dict[str, Any] = {"lr": standing.lr}
     try:
         trial = store.trial(standing.job_id, standing.number)
-        job = store.job(standing.job_id)
-    except NotFound:  # the job was deleted; the rule and its standing stay
+        spec = store.job(standing.job_id).spec
+    except NotFound:  # the job was deleted; the rule stays
         return numbers
-    if job.spec.kind == "tune":
-        values = dict(trial.parameters)
-        values.pop("lr", None)
-        entry = CATALOGUE[job.spec.optimizer]
-        numbers["decay"] = entry.decay
-        numbers["weight_decay"] = float(values.pop("weight_decay", entry.weight_decay))
-        numbers["hyperparameters"] = {**entry.hyperparameters, **values}
-    return numbers
+    if spec.kind == "tune":
+        base = tuned(spec)
+    elif trial.label in CATALOGUE:
+        base = baseline(trial.label, spec.seed)
+    else:
+        return numbers
+    candidate = base.with_values(trial.parameters)
+    if candidate.decay != "none":
+        numbers |= {"decay": candidate.decay, "weight_decay": candidate.weight_decay}
+    own = entry.hyperparameters
+    values = candidate.hyperparameters.items()
+    return numbers | {"hyperparameters": {k: v for k, v in values if k in own}}
 
 
 def _provenance(entry: RuleEntry, standing: Standing) -> str:
@@ -99,7 +104,7 @@ def torch_file(store: Store, entry: RuleEntry) -> str:
     if not entry.standings:
         return to_torch(entry.text, provenance=f"Rule {entry.id}, not yet trained.")
     standing = entry.standings[0]
-    numbers = {k: v for k, v in _trained_numbers(store, standing).items() if v is not None}
+    numbers = _trained_numbers(store, entry, standing)
     return to_torch(entry.text, provenance=_provenance(entry, standing), **numbers)
 
 

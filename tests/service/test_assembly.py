@@ -7,7 +7,8 @@ import pytest
 from dsl.candidate import Stage
 from search.comparison import WithComparison
 from search.discovery import RandomStrategy, ReinforcementStrategy
-from service.assembly import evaluation_of, population_of, strategy_of, tuned
+from service.assembly import evaluation_of, population_of, strategy_of
+from service.candidates import tuned
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from workers.protocol import SuccessiveHalving
 

@@ -147,7 +147,7 @@ def test_rules_and_exports(shell: Shell, live: Live, tmp_path: Path) -> None:
     row = shell.json("rules", "--job", job)[0]
     assert row["value"] == 0.25
     assert shell.json("rules", "--job", "another") == []
-    assert "sign(g)" in shell("rules")[1]
+    assert "signsgd" in shell("rules")[1]
     target = tmp_path / "rule.py"
     status, out, err = shell("export", row["rule_id"], "-o", str(target))
     assert (status, out) == (0, "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from dsl.canonical import canonical_text, rule_id
 from optimizers.catalogue import CATALOGUE
 from service.resources import JobState
-from tests.service.web.conftest import TUNE, Live, outcome, proposal
+from tests.service.web.conftest import DISCOVER, TUNE, Live, outcome, proposal
 
 
 def test_a_rule_by_hand_is_kept_once_in_canonical_form(live: Live) -> None:
@@ -31,7 +31,7 @@ def test_a_named_optimizer_is_a_rule(live: Live) -> None:
 
 
 def _judge(live: Live, rule: str, value: float) -> str:
-    job = live.submit(TUNE)
+    job = live.submit(DISCOVER)
     claim = live.claim()
     live.store.record_asked(claim, [proposal(0, rule, lr=0.1)])
     live.store.record_told(claim, [outcome(0, value)], None)
@@ -78,6 +78,22 @@ def test_an_exported_rule_is_a_file_that_runs_alone(live: Live, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     # The learning rate is the trial's, 0.1: 1 - 0.1 (1 + 0.5).
     assert ast.literal_eval(done.stdout) == [0.8500000238418579] * 3
+
+
+def test_an_exported_tuned_optimizer_has_the_numbers_that_were_found(live: Live) -> None:
+    space = {name: {"type": "float", "low": 0.01, "high": 0.9} for name in
+             ("lr", "weight_decay", "beta1")}  # fmt: skip
+    live.submit({**TUNE, "space": space})
+    claim = live.claim()
+    asked = proposal(0, CATALOGUE["adamw"].rule, lr=0.125, weight_decay=0.0625, beta1=0.75)
+    live.store.record_asked(claim, [asked])
+    told = outcome(0, 0.1).model_copy(update={"lr": 0.125})
+    live.store.record_told(claim, [told], None)
+    text = live.http.get("/rules/adamw/export").text
+    assert "lr=0.125" in text
+    assert "beta1=0.75" in text
+    assert "beta2=0.999" in text
+    assert "weight_decay=0.0625" in text
 
 
 def test_a_named_optimizer_is_exported_and_latex_too(live: Live) -> None:
