@@ -44,7 +44,8 @@ def formula(text: str, display: bool = False) -> Markup:
 
     Args:
         text: Rule text. One that this version cannot parse is shown as it is.
-        display: Set `u = …` on a line of its own, with the rule's named lines below.
+        display: Set `u = …` on a line of its own, with the rule's named lines below; else the
+            update alone, and then what its names stand for.
     """
     try:
         expression = parse(text)
@@ -53,10 +54,10 @@ def formula(text: str, display: bool = False) -> Markup:
     update = _set(expression.update)[0]
     if display:
         update = _table(expression, update)
-    elif expression.lines:
-        update = _row(update, *(_line(line.name, line.value) for line in expression.lines))
-    kind = ' display="block"' if display else ""
-    return Markup(f"<math{kind}>{_row(update)}</math>")  # noqa: S704  (built of escaped pieces)
+        return Markup(f'<math display="block">{_row(update)}</math>')  # noqa: S704
+    lines = [_line(line.name, line.value) for line in expression.lines]
+    where = f' <span class="where">where {", ".join(lines)}</span>' if lines else ""
+    return Markup(f"<math>{_row(update)}</math>{where}")  # noqa: S704  (built of escaped pieces)
 
 
 def symbol(name: str) -> Markup:
@@ -75,7 +76,7 @@ def _equation(left: str, right: str) -> str:
 
 
 def _line(name: str, value: Node) -> str:
-    return _row(_mo(","), _space(), _name(name), _mo("="), _set(value)[0])
+    return f"<math>{_row(_name(name), _mo('='), _set(value)[0])}</math>"
 
 
 def _set(node: Node) -> Piece:
@@ -142,7 +143,12 @@ def _function(name: str, *arguments: Node, index: Node | None = None, hat: bool 
     if index is not None:
         word = f"<msub>{word}{_row(_set(index)[0])}</msub>"
     inner = _mo(",").join(_set(argument)[0] for argument in arguments)
-    return _row(word, _mo(APPLY), _mo("("), inner, _mo(")"))
+    tall = any(tag in inner for tag in _TALL)
+    return _row(word, _mo(APPLY), _mo("(", tall), inner, _mo(")", tall))
+
+
+_TALL = ("<mfrac>", "<msqrt>", "<munder>", "<mtable")
+"""What parentheses grow with: those round indices and powers stay small, as in print."""
 
 
 def _infix(sign: str, place: int, right: int) -> Callable[[Call], Piece]:

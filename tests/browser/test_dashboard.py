@@ -47,6 +47,22 @@ def test_from_the_list_to_a_job_with_its_figures(context: BrowserContext, site: 
     expect(log.filter(has_text="The search has judged 4 rules.")).to_have_count(1)
 
 
+def test_the_list_keeps_up_and_keeps_the_focus(context: BrowserContext, site: Site) -> None:
+    running = seed.start(site.store, "watched from the list")
+    page = context.new_page()
+    page.goto(site.url)
+    row = page.locator("tr").filter(has_text="watched from the list")
+    expect(row).to_contain_text("Running")
+    link = page.get_by_role("link", name="watched from the list")
+    link.focus()
+    running.ask(1)
+    running.tell(outcome(0, 0.5))
+    expect(row).to_contain_text("1 of 40 trials")
+    expect(link).to_be_focused()
+    site.store.finish(running.claim, JobState.CANCELLED)
+    expect(row).to_contain_text("Cancelled")
+
+
 def test_a_running_job_is_followed_without_reloading(context: BrowserContext, site: Site) -> None:
     running = seed.start(site.store, "followed")
     running.ask(4)

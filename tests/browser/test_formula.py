@@ -8,9 +8,14 @@ from optimizers.catalogue import CATALOGUE
 from service.web.formula import formula, symbol
 
 
+def parsed(markup: str) -> ElementTree.Element:
+    """Return a formula as a tree; fails where it is not well-formed."""
+    return ElementTree.fromstring(f"<p>{markup}</p>")
+
+
 def read(text: str, display: bool = False) -> str:
     """Return a formula's characters, without invisible ones, powers as ^ and fractions as ⁄."""
-    root = ElementTree.fromstring(str(formula(text, display)))
+    root = parsed(formula(text, display))
     for node in root.iter():
         if node.tag == "msup":
             node[1].text = "^" + (node[1].text or "")
@@ -53,6 +58,15 @@ def test_formulas_say_what_the_text_says(text: str, expected: str) -> None:
     assert read(text) == expected
 
 
+def test_names_are_explained_after_the_update() -> None:
+    assert read("a = sign(m)\nb = 0.5\na * g * b") == "agb where a=sgn(m), b=0.5"
+
+
+def test_parentheses_grow_with_fractions_alone() -> None:
+    assert formula("sign(ema(g, beta1) ^ 2)").count('stretchy="false"') == 4
+    assert 'stretchy="false"' not in formula("sign(g / w)")
+
+
 def test_display_names_the_update_and_the_lines() -> None:
     assert read("m = ema(g, 0.9)\nsign(m)", display=True) == "u=sgn(m)m=ema0.9(g)"
 
@@ -60,7 +74,7 @@ def test_display_names_the_update_and_the_lines() -> None:
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_every_named_rule_is_well_formed(name: str) -> None:
     for display in (False, True):
-        assert ElementTree.fromstring(str(formula(CATALOGUE[name].rule, display))).tag == "math"
+        assert parsed(formula(CATALOGUE[name].rule, display))[0].tag == "math"
 
 
 @pytest.mark.parametrize("operator", [row for row in OPERATORS.values() if not row.symbol])
@@ -74,7 +88,7 @@ def test_every_operator_is_set(operator: object) -> None:
         call = f"{name}({', '.join('0.5' if letter == 's' else 'g' for letter in letters)})"
     text = f"g + {call}" if letters else f"g * {call.removesuffix('()')}"
     parse(text)
-    ElementTree.fromstring(str(formula(text)))
+    parsed(formula(text))
 
 
 def test_what_is_no_rule_is_shown_as_text() -> None:
