@@ -11,6 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 from dsl.candidate import Decay
 from dsl.compile import CompiledRule, Scalar, compile_rule
+from dsl.errors import RuleError
 from dsl.operators import OPERATORS
 from dsl.program import resolve
 from dsl.randomness import Draw
@@ -33,7 +34,8 @@ class RuleOptimizer(Optimizer):
     Args:
         params: Parameters or param groups. A group may set its own `lr`, `weight_decay`, `decay`,
             `total_steps`, `seed`, `maximize` and hyperparameters.
-        rule: Rule text (see `dsl.text`), say `CATALOGUE["adam"].rule`.
+        rule: Rule text (see `dsl.text`), say `CATALOGUE["adam"].rule`. As text, `adam` and
+            `rmsprop` are the language's abbreviations; `named` takes the catalogue's names.
         lr: Learning rate, at least 0.
         weight_decay: λ, at least 0.
         decay: `none`; `l2` adds λw to the gradient; `decoupled` subtracts lr·λ·w beside the update
@@ -105,7 +107,15 @@ class RuleOptimizer(Optimizer):
 
     def _read(self, rule: str) -> None:
         self.rule = rule
-        self._compiled: CompiledRule = compile_rule(rule)
+        try:
+            self._compiled: CompiledRule = compile_rule(rule)
+        except RuleError:
+            if rule not in CATALOGUE:
+                raise
+            raise ValueError(
+                f"'{rule}' is a name of the catalogue, not a rule's text: "
+                f"write RuleOptimizer.named('{rule}', params)"
+            ) from None
         self._needs_total = _needs_total(rule)
         self._keys = {
             name: f"rule_{name}" if name in OPTIONS or name in _SCHEDULERS_OWN else name

@@ -246,12 +246,12 @@ def ademamix(scheduled=False, alpha=5.0, beta3=0.9999) -> Oracle:
     return step
 
 
-def adopt(clipped: bool) -> Oracle:
+def adopt(clipped: bool, eps=1e-6) -> Oracle:
     def step(s, g, w, k):
         if k.t == 0:
             s["v"] = g * g
             return w
-        n = g / np.maximum(np.sqrt(s["v"]), 1e-6)
+        n = g / np.maximum(np.sqrt(s["v"]), eps)
         if clipped:
             n = np.clip(n, -(k.t**0.25), k.t**0.25)
         s["v"] = 0.9999 * s["v"] + (1 - 0.9999) * g * g
@@ -308,17 +308,17 @@ def rd(periods):
     return lambda t, total: 0.5 * (1 + math.cos(math.pi * ((t * periods) % total) / total))
 
 
-def power_sign(base=E, f=lambda t, total: 1.0) -> Oracle:
+def power_sign(base=E, f=lambda t, total: 1.0, beta=0.9) -> Oracle:
     def step(s, g, w, k):
-        agreement = np.sign(g) * np.sign(_ema(s, "m", g, 0.9))
+        agreement = np.sign(g) * np.sign(_ema(s, "m", g, beta))
         return w - k.lr * np.exp(math.log(base) * f(k.t, k.T) * agreement) * g
 
     return step
 
 
-def add_sign(alpha=1.0, f=lambda t, total: 1.0) -> Oracle:
+def add_sign(alpha=1.0, f=lambda t, total: 1.0, beta=0.9) -> Oracle:
     def step(s, g, w, k):
-        agreement = np.sign(g) * np.sign(_ema(s, "m", g, 0.9))
+        agreement = np.sign(g) * np.sign(_ema(s, "m", g, beta))
         return w - k.lr * (alpha + f(k.t, k.T) * agreement) * g
 
     return step

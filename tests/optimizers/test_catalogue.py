@@ -1,6 +1,7 @@
 """Each named optimizer is what its paper says."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,23 @@ def test_equals_its_oracle_under_a_schedule(name):
     etas = [0.5 * (1 + np.cos(np.pi * t / 50)) for t in range(50)]
     expected = oracles.run(case.oracle, *BOWLS, case.bowls_lr, etas=etas)
     close(train_named(name, case.bowls_lr, *BOWLS, schedule="cosine"), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "oracle", "lr"),
+    [
+        ("adopt", {"eps": 0.3}, oracles.adopt(True, eps=0.3), 0.01),
+        ("adopt_plain", {"eps": 0.3}, oracles.adopt(False, eps=0.3), 0.01),
+        ("adabelief", {"eps": 0.01}, partial(oracles.adabelief, eps=0.01), 0.01),
+        ("powersign", {"beta": 0.2}, oracles.power_sign(beta=0.2), 0.9),
+        ("addsign", {"beta": 0.2}, oracles.add_sign(beta=0.2), 0.9),
+        ("nadam", {"psi": 0.1}, partial(oracles.nadam, psi=0.1), 0.01),
+    ],
+)
+def test_values_whose_default_hardly_shows(name, options, oracle, lr):
+    expected = oracles.run(oracle, *BOWLS, lr)
+    assert np.abs(expected[0] - oracles.run(CASES[name].oracle, *BOWLS, lr)[0]).max() > 1e-6
+    close(train_named(name, lr, *BOWLS, **options), expected)
 
 
 @pytest.mark.parametrize("key", GOLDEN)

@@ -66,11 +66,13 @@ LIBRARY = [
     # It also starts the average of g from 1e-6.
     Peer("yogi", "Yogi", rtol=1e-3),
     Peer("adabelief", "AdaBelief"),
+    Peer("adabelief", "AdaBelief", {"eps": 1e-3}, {"eps": 1e-3}),
     Peer("adan", "Adan"),
     Peer("ademamix", "AdEMAMix", {"weight_decay": 0.01, "weight_decouple": True}),
     Peer("ademamix_scheduled", "AdEMAMix", {"t_alpha_beta3": 50},
          {"decay": "none", "weight_decay": 0}),
     Peer("adopt", "ADOPT"),
+    Peer("adopt", "ADOPT", {"eps": 0.3}, {"eps": 0.3}),
     Peer("aggmo", "AggMo"),
     Peer("qhm", "QHM", {"momentum": 0.999, "nu": 0.7}),
     Peer("sgdw", "SGDW", {"momentum": 0.9, "weight_decay": 0.01}),

@@ -300,6 +300,7 @@ def _one(**group):
     ("make", "error", "message"),
     [
         (lambda: RuleOptimizer(_one(), "g +", 0.1), RuleError, "ends too early"),
+        (lambda: RuleOptimizer(_one(), "lion", 0.1), ValueError, r"named\('lion', params\)"),
         (lambda: RuleOptimizer(_one(), "g", -1.0), ValueError, "lr = -1.0"),
         (lambda: RuleOptimizer(_one(), "g", float("nan")), ValueError, "lr = nan"),
         (lambda: RuleOptimizer(_one(), "g", 0.1, beta=0.9), ValueError, "it has: none"),
