@@ -61,6 +61,11 @@ def importance_of(spec: TuneJob | DiscoverJob, trials: Sequence[Trial]) -> Impor
     if len(complete) < LEAST_TRIALS:
         note = f"{len(complete)} trials are COMPLETE; {LEAST_TRIALS} are needed"
         return Importance(items=(), trials=len(complete), note=note)
+    sign = spec.objective.sign()
+    values = sorted(sign * trial.value for trial in complete if trial.value is not None)
+    if values[math.ceil(len(values) / 10) - 1] == values[-1]:
+        note = "nearly all trials have the same value, so none can be told from the best tenth"
+        return Importance(items=(), trials=len(complete), note=note)
     study = optuna.create_study(
         direction=spec.objective.direction, sampler=optuna.samplers.RandomSampler(seed=0)
     )

@@ -71,9 +71,17 @@ def test_trials_without_a_value_or_point_are_left_out() -> None:
     assert importance_of(spec(), [*good, *others]).trials == 12
 
 
-def test_equal_values_give_no_error() -> None:
-    same = [found.model_copy(update={"value": 1.0}) for found in trials(20, 1.0)]
-    assert all(0 <= share.importance <= 1 for share in importance_of(spec(), same).items)
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_equal_values_are_said_to_be(direction: str, others: int) -> None:
+    best = 0.5 if direction == "minimize" else 2.0
+    same = [
+        found.model_copy(update={"value": best if found.number < others else 1.0})
+        for found in trials(20, 1.0)
+    ]
+    answer = importance_of(spec(direction), same)
+    assert answer.items == ()
+    assert "same value" in (answer.note or "")
 
 
 def test_too_few_trials_are_said_to_be() -> None:
