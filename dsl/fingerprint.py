@@ -13,7 +13,9 @@ import torch
 
 from dsl.canonical import canonical_text
 from dsl.compile import compile_rule
+from dsl.program import resolve
 from dsl.randomness import Draw, normal
+from dsl.text import parse
 
 __all__ = ["fingerprint"]
 
@@ -53,7 +55,8 @@ def fingerprint(text: str, *, scale_free: bool = True) -> str:
     Raises:
         RuleError: The text is no rule, or one that the checks refuse.
     """
-    updates = _trajectory(canonical_text(text))
+    form = canonical_text(text)
+    updates = _trajectory(form)
     finite = updates[updates.isfinite()]
     largest = float(finite.abs().max()) if finite.numel() else 0.0
     if scale_free and largest > 0.0:
@@ -61,7 +64,16 @@ def fingerprint(text: str, *, scale_free: bool = True) -> str:
         largest = 1.0
     updates = torch.where(updates.abs() <= _NOTHING * largest, 0.0, updates)
     written = " ".join(f"{value + 0.0:.{_DIGITS - 1}e}" for value in updates.flatten().tolist())
-    return hashlib.sha256(written.encode()).hexdigest()[:16]
+    said = f"{written} {_probabilities(form)}" if "drop" in form else written
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _probabilities(text: str) -> list[float | None]:
+    """Return the probabilities of a rule's drops, which a short probe cannot tell apart."""
+    program = resolve(parse(text))
+    values = (program.graph.values[index] for index in program.order)
+    drops = [value.arguments[1] for value in values if value.operator == "drop"]
+    return sorted((program.graph.literal(p) for p in drops), key=repr)
 
 
 def _trajectory(text: str) -> torch.Tensor:

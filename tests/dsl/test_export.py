@@ -1,0 +1,234 @@
+"""Exported files train to the same bits as RuleOptimizer, with nothing of this project near."""
+
+import ast
+import copy
+import inspect
+import pickle
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dsl.compile import compile_rule
+from dsl.errors import RuleError
+from dsl.export import to_torch
+from optimizers.catalogue import CATALOGUE
+from optimizers.rule import RuleOptimizer
+
+POWERSIGN = "m = ema(g, beta)\nbase ^ (decay * sign(g) * sign(m)) * g"
+
+
+def load(source: str, name: str = "Rule") -> Any:
+    module = types.ModuleType("exported_rule")
+    sys.modules[module.__name__] = module  # for pickle
+    exec(compile(source, "exported_rule.py", "exec"), module.__dict__)
+    return getattr(module, name)
+
+
+def weights(dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(4, 3), (5,), ()]
+    return [torch.randn(s, generator=generator).to(dtype).requires_grad_() for s in shapes]
+
+
+def loss_of(params: list[torch.Tensor]) -> torch.Tensor:
+    return sum(((p.float() - 0.3) ** 4 + p.float().sin()).sum() for p in params)  # type: ignore
+
+
+def train(optimizer: torch.optim.Optimizer, params: list[torch.Tensor], steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(params).backward()
+        optimizer.step()
+
+
+def options(kind: Any, steps: int) -> dict[str, int]:
+    return {"total_steps": steps} if "total_steps" in inspect.signature(kind).parameters else {}
+
+
+def test_powersign_is_short_and_readable() -> None:
+    source = to_torch(POWERSIGN, "PowerSign", lr=0.1, provenance="Bello et al. 2017")
+    lines = source.splitlines()
+    assert len(lines) < 100
+    assert max(map(len, lines)) <= 92
+    assert "    m.lerp_(g, one_minus_beta)" in lines
+    assert "    return base ** (decay * torch.sign(g) * torch.sign(m)) * g" in lines
+    module = ast.parse(source)
+    docstring = ast.get_docstring(module)
+    assert docstring is not None
+    assert "Bello et al. 2017" in docstring
+    assert "u = base ^ (decay * sign(g) * sign(m)) * g" in docstring
+    imports = {a.name for n in ast.walk(module) if isinstance(n, ast.Import) for a in n.names}
+    assert imports == {"math", "torch"}
+    assert not [n for n in ast.walk(module) if isinstance(n, ast.ImportFrom)]
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_update_lines_are_those_that_are_trained(name: str) -> None:
+    source = to_torch(CATALOGUE[name].rule, lr=0.1)
+    exported = {line.strip() for line in source.splitlines()}
+    lines = compile_rule(CATALOGUE[name].rule).source.partition("def update")[2].splitlines()[1:]
+    for line in lines:
+        unpacking = line.strip().endswith((" = state", " = scalars"))
+        assert unpacking or line.strip() in exported
+    assert len(source.splitlines()) < (135 if "draw" in source else 130)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_trains_to_the_bits_of_rule_optimizer(name: str) -> None:
+    entry = CATALOGUE[name]
+    decay = entry.decay if entry.decay != "none" else "paper"
+    kind = load(to_torch(entry.rule, lr=entry.lr, decay=decay, weight_decay=0.01))
+    ours, theirs = weights(), weights()
+    exported = kind(ours, **options(kind, 20))
+    trained = RuleOptimizer(
+        theirs, entry.rule, entry.lr, decay=decay, weight_decay=0.01, total_steps=20
+    )
+    for optimizer, params in ((exported, ours), (trained, theirs)):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
+        for _ in range(15):
+            train(optimizer, params, 1)
+            schedule.step()
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
+
+
+SCRIPT = """
+import importlib.util, sys, torch
+spec = importlib.util.spec_from_file_location("found", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+assert not {"dsl", "optimizers", "rulesmith"} & set(sys.modules)
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+x = torch.randn(32, 6)
+optimizer = module.PowerSign(model.parameters())
+for _ in range(100):
+    optimizer.zero_grad()
+    (model(x) - x.prod(1, keepdim=True)).square().mean().backward()
+    optimizer.step()
+torch.save([p.detach() for p in model.parameters()], sys.argv[2])
+"""
+
+
+def test_a_process_without_this_project_trains_to_the_same_bits(tmp_path: Path) -> None:
+    file, found = tmp_path / "powersign.py", tmp_path / "weights.pt"
+    file.write_text(to_torch(POWERSIGN, "PowerSign", lr=0.05))
+    command = [sys.executable, "-I", "-c", SCRIPT, str(file), str(found)]
+    subprocess.run(command, check=True, cwd=tmp_path, timeout=120)
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    x = torch.randn(32, 6)
+    optimizer = RuleOptimizer(model.parameters(), POWERSIGN, 0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (model(x) - x.prod(1, keepdim=True)).square().mean().backward()
+        optimizer.step()
+    for a, b in zip(torch.load(found), model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rule", ["adam", "debias(ema(g, demon(0.9))) + drop(g, 0.5)"])
+def test_state_travels_to_the_bit(rule: str, dtype: torch.dtype) -> None:
+    kind = load(to_torch(rule, lr=0.01))
+    through, params = weights(dtype), weights(dtype)
+    first = kind(through, **options(kind, 20))
+    train(first, through, 12)
+
+    half = kind(params, **options(kind, 20))
+    train(half, params, 5)
+    resumed_params = [p.detach().clone().requires_grad_() for p in params]
+    resumed = kind(resumed_params, **options(kind, 20))
+    resumed.load_state_dict(pickle.loads(pickle.dumps(half.state_dict())))
+    twin_params, twin = copy.deepcopy((params, half))
+    train(resumed, resumed_params, 7)
+    train(twin, twin_params, 7)
+    for a, b, c in zip(through, resumed_params, twin_params, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+
+
+def test_is_an_ordinary_optimizer() -> None:
+    kind = load(to_torch("trace(g, mu)", lr=0.1))
+    a, b, unused = (torch.ones(2, requires_grad=True) for _ in range(3))
+    optimizer = kind([{"params": [a], "lr": 0.5, "mu": 0.0}, {"params": [b, unused]}])
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (a.sum() + b.sum()) * 1.0
+        loss.backward()
+        return loss
+
+    assert float(optimizer.step(closure)) == 4.0
+    optimizer.step(closure)
+    assert a.tolist() == [0.0, 0.0]
+    torch.testing.assert_close(b.detach(), torch.full((2,), 1 - 0.1 - 0.19))
+    assert unused.tolist() == [1.0, 1.0]
+    assert unused not in optimizer.state
+    c = torch.zeros(1, requires_grad=True)
+    optimizer.add_param_group({"params": [c], "maximize": True})
+    c.grad = torch.ones(1)
+    optimizer.step()
+    assert c.item() == pytest.approx(0.1)
+
+
+def test_refuses_sparse_and_complex_gradients() -> None:
+    kind = load(to_torch("g", "Plain", lr=0.1), "Plain")
+    table = torch.nn.Embedding(3, 2, sparse=True)
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError, match="dense"):
+        kind(table.parameters()).step()
+    z = torch.ones(2, dtype=torch.complex64, requires_grad=True)
+    z.abs().sum().backward()
+    with pytest.raises(RuntimeError, match="complex"):
+        kind([z]).step()
+    with pytest.raises(ValueError, match="lr = -1"):
+        kind([torch.ones(1)], lr=-1.0)
+
+
+def test_arguments() -> None:
+    source = to_torch("lr = 3\nlambda = 2\nlr * lambda * ld * g", hyperparameters={"lambda": 0.5})
+    kind = load(source)
+    p = torch.ones(1, requires_grad=True)
+    p.grad = torch.ones(1)
+    kind([p], 0.1, total_steps=10).step()
+    assert p.item() == pytest.approx(1 - 0.1 * 1.5)
+    with pytest.raises(TypeError, match="total_steps"):
+        kind([p], 0.1)
+    with pytest.raises(ValueError, match="at least 1"):
+        kind([p], 0.1, total_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"name": "class"}, "class name"),
+        ({"name": "a b"}, "class name"),
+        ({"name": "torch"}, "class name"),
+        ({"hyperparameters": {"bta": 1.0}}, "it has: beta1, beta2, eps"),
+        ({"decay": "strong"}, "allowed: none, l2"),
+        ({"weight_decay": 0.1}, "no effect"),
+        ({"lr": float("nan")}, "finite"),
+    ],
+)
+def test_bad_arguments(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        to_torch("adam", **options)
+
+
+def test_bad_rule() -> None:
+    with pytest.raises(RuleError):
+        to_torch("w")
+
+
+@pytest.mark.parametrize("hostile", ['"""\nimport os', "\\", 'x"', "\\\"\"\" + '''", "a\x00b\r\nc"])
+def test_provenance_stays_inside_the_docstring(hostile: str) -> None:
+    module = ast.parse(to_torch("g", lr=1.0, provenance=hostile))
+    kinds = [type(node) for node in module.body]
+    assert kinds == [ast.Expr, ast.Import, ast.Import, ast.FunctionDef, ast.ClassDef]

@@ -1,0 +1,149 @@
+"""Text to tree and back, and the messages in between."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+
+from dsl.canonical import canonical_text
+from dsl.errors import RuleError
+from dsl.expression import Call, Name, Number, nodes
+from dsl.text import MAX_DEPTH, MAX_LENGTH, MAX_NODES, format_rule, parse
+from dsl.validate import check
+from optimizers.catalogue import CATALOGUE
+from tests.dsl.strategies import expressions
+
+
+def test_reads_lines_and_the_update() -> None:
+    expression = parse("m = ema(g, beta); base ^ (decay * sign(g) * sign(m)) * g\n")
+    assert [line.name for line in expression.lines] == ["m"]
+    assert format_rule(expression) == "m = ema(g, beta)\nbase ^ (decay * sign(g) * sign(m)) * g"
+
+
+@pytest.mark.parametrize(
+    ("text", "formatted"),
+    [
+        ("a-(b-c)-d", "a - (b - c) - d"),
+        ("-3^2", "-3 ^ 2"),
+        ("(-3)^2", "(-3) ^ 2"),
+        ("2^3^g", "2 ^ 3 ^ g"),
+        ("(2^3)^g", "(2 ^ 3) ^ g"),
+        ("2^-g", "2 ^ (-g)"),
+        ("-(a+b)*c", "-(a + b) * c"),
+        ("a/(b*c)", "a / (b * c)"),
+        ("max(\n g,\n1.50)", "max(g, 1.5)"),
+        ("1e-8*g", "1e-08 * g"),
+        ("a - -3", "a - -3"),
+    ],
+)
+def test_formats_with_the_parentheses_it_needs(text: str, formatted: str) -> None:
+    assert format_rule(parse(text)) == formatted
+    assert parse(formatted) == parse(text)
+
+
+def test_precedence_is_python_s() -> None:
+    assert parse("-g^2").update == Call("neg", (Call("pow", (Name("g"), Number(2.0))),))
+    assert parse("-g*w").update == Call("mul", (Call("neg", (Name("g"),)), Name("w")))
+    assert parse("--3").update == Number(3.0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(expressions)
+def test_round_trip(expression) -> None:
+    try:
+        read = parse(format_rule(expression))
+    except RuleError as error:
+        assert "at most" in error.message  # noqa: PT017 - larger than the language allows
+        return
+    assert read == expression
+    assert parse(format_rule(read)) == read
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_named_rules_round_trip_and_pass_the_checks(name: str) -> None:
+    expression = parse(CATALOGUE[name].rule)
+    assert parse(format_rule(expression)) == expression
+    check(expression)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "said", "hint"),
+    [
+        ("", 1, 1, "empty", "shortest rule"),
+        ("g +", 1, 4, "ends too early", ""),
+        ("exp(g", 1, 4 - 3, "never closed", ""),
+        ("g ** 2", 1, 3, "'**' is no operator", "x ^ y"),
+        ("a = g\nsgn(a)", 2, 1, "Unknown function 'sgn'", "'sign'"),
+        ("ema(g)", 1, 1, "'ema' takes 2 arguments, not 1", "beta"),
+        ("g\nm", 2, 1, "more after the update", "last line"),
+        ("a = g", 1, 6, "update is missing", "'a'"),
+        ("g × 2", 1, 3, "Unexpected character", "ASCII"),
+        ("g g", 1, 3, "more after", ""),
+        ("(g,)", 1, 3, "Unexpected ','", ""),
+        ("g * 1e999", 1, 5, "too large", ""),
+        ("a = g = m\na", 1, 7, "Unexpected '='", ""),
+        ("ld(3) * g", 1, 1, "takes no arguments", "'ld'"),
+        ("import os", 1, 8, "more after", ""),
+    ],
+)
+def test_errors_point_at_the_character(
+    text: str, line: int, column: int, said: str, hint: str
+) -> None:
+    with pytest.raises(RuleError) as caught:
+        parse(text)
+    error = caught.value
+    assert (error.line, error.column) == (line, column)
+    assert said in error.message
+    assert hint in error.hint
+    assert isinstance(error, ValueError)
+    assert error.text == text
+    if text:
+        lines = str(error).splitlines()
+        assert lines[2].index("^") - 2 == column - 1, "the caret stands under the character"
+
+
+def test_bounds() -> None:
+    for text in (
+        "g" + " " * MAX_LENGTH,
+        "(" * 5000,
+        "(" * 2000 + "g" + ")" * 2000,
+        "-" * 4000 + "g",
+        "+".join("g" * (MAX_DEPTH + 5)),
+        "max(g," * 100 + "g" + ")" * 100,
+        "\n".join(f"a{i} = g * {i}.5 + w" for i in range(MAX_NODES)) + "\ng",
+        "x" * 33 + " * g",
+        "2^" * 1000 + "g",
+        "a = 1e300 * 1\n" * 300 + "g",
+    ):
+        with pytest.raises(RuleError):
+            parse(text)
+    deep = "exp(" * (MAX_DEPTH - 1) + "g" + ")" * (MAX_DEPTH - 1)
+    assert sum(1 for _ in nodes(parse(deep))) == MAX_DEPTH
+
+
+def test_hostile_text_gives_a_rule_or_a_rule_error() -> None:
+    source = random.Random(20170917)
+    pieces = [
+        *"()+-*/^,=;\n \t.0123456789eE_#'\"\\\x00é∂{}[]:@!",
+        *("g", "w", "m", "ema", "debias", "exp", "where", "1e-8", "nan", "inf", "lambda", "u", "t"),
+        *("__import__", "beta", "drop(", "ema(g,", "a = ", "**", "0x1F", "1_000", "\u202e", "T"),
+    ]
+    accepted = 0
+    rules = [entry.rule for entry in CATALOGUE.values()]
+    for round_ in range(6000):
+        text = "".join(source.choices(pieces, k=source.randint(1, 30)))
+        if round_ % 2:  # a real rule with a few characters damaged
+            text = source.choice(rules)
+            for _ in range(source.randint(1, 3)):
+                at = source.randrange(len(text) + 1)
+                text = text[:at] + source.choice([*pieces, ""]) + text[at + source.randint(0, 2) :]
+        try:
+            expression = parse(text)
+            check(expression)
+        except RuleError as error:
+            str(error)
+            continue
+        accepted += 1
+        assert parse(format_rule(expression)) == expression
+        canonical_text(text)
+    assert accepted > 50, "the fuzz reaches what lies behind the parser"
