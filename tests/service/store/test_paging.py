@@ -36,6 +36,7 @@ def walk(store: Store, job_id: str, size: int, **query: str) -> list[int]:
         if token is None:
             return numbers
         assert len(page.items) == size
+        assert len(numbers) < 100, "the pages never end"
 
 
 @pytest.fixture
