@@ -116,11 +116,19 @@ def test_a_row_is_the_same_alone_among_others_and_in_another_order() -> None:
 
 
 def test_a_row_outlives_its_neighbours_unchanged() -> None:
-    wild = [Candidate(rule="g", lr=rate) for rate in (1e3, 1e5, 1e9)]
-    kept = [Candidate(rule="g", lr=0.5), *CANDIDATES[4:6], CANDIDATES[9]]
-    among = train([wild[0], kept[0], wild[1], *kept[1:], wild[2]])
+    wild = [Candidate(rule=rule, lr=1e9, seed=8) for rule in ("g", "adam", CANDIDATES[9].rule)]
+    # with state, schedule, hyperparameters, running products and draws of their own
+    kept = [
+        Candidate(rule="g", lr=0.5),
+        *CANDIDATES[4:6],
+        *CANDIDATES[9:11],
+        Candidate(rule="debias(ema(g, demon(beta)))", lr=0.3, hyperparameters={"beta": 0.8}),
+    ]
+    wild.append(kept[-1].model_copy(update={"lr": 1e9, "hyperparameters": {"beta": 0.5}}))
+    among = train([*wild, *kept])
     survivors = [result for result in among if result.state is TrialState.COMPLETE]
-    assert len(survivors) == 4
+    assert [result.state for result in among[:4]] == [TrialState.INFEASIBLE] * 4
+    assert len(survivors) == len(kept)
     for one, other in zip(survivors, train(kept), strict=True):
         assert same(one, other)
 
