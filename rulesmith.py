@@ -1,4 +1,4 @@
-"""The face of Rulesmith for users: `from rulesmith import Client, RuleOptimizer, to_torch, catalogue`.
+"""The face for users: `from rulesmith import Client, RuleOptimizer, to_torch, catalogue`.
 
 Names are loaded when they are first used, so that the client needs no torch.
 """

@@ -72,6 +72,8 @@ def test_files_and_functions_stay_readable(name: str) -> None:
     text = (ROOT / name).read_text()
     assert len(text.splitlines()) <= LINES_PER_FILE
     assert Path(name).stem not in VAGUE
+    if "migrations/versions" in name:
+        return  # a migration states a whole schema, table after table
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -73,5 +73,3 @@ class Evaluation(Frozen):
 
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
     """Threads torch may use in one worker."""
-
-
