@@ -52,7 +52,7 @@ DISCOVER = {
 def build_slow(job_json: str, history: tuple[History, bytes | None]) -> Plan:
     """The real plan, with populations that last long enough to be interrupted."""
     plan = assembly.build(job_json, history)
-    return replace(plan, judge="tests.workers.judging:slowly")
+    return replace(plan, judge="tests.workers.judging:slowly", max_concurrent=1)
 
 
 def build_broken(job_json: str, history: tuple[History, bytes | None]) -> Plan:
@@ -162,7 +162,7 @@ def test_cancel_stops_a_running_job(
 ) -> None:
     store, _ = dispatch(SLOW)
     job_id = submit(store, TUNE)
-    judging.until_entries(local_ray, 2)
+    judging.until_entries(local_ray, 1)
     store.request(job_id, "cancel")
     wait_for(store, job_id, in_state(JobState.CANCELLED))
     time.sleep(2 * judging.SECONDS)

@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from dsl.candidate import Candidate, Proposal, Stage
-from dsl.outcome import Outcome
+from dsl.outcome import Outcome, TrialState
 from search.settings import Objective, SamplerSettings
 from search.space import Float
 from search.tune_searcher import ATTEMPTS, PopulationSearcher
@@ -55,9 +55,9 @@ def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
         task=TaskSpec(name="digits-mlp"), protocols={Stage.SEARCH: Protocol(steps=2)}
     )
     return Plan(
-        PopulationSearcher(strategy, job["population"], spread=2),
+        PopulationSearcher(strategy, job["population"], spread=1),
         evaluation.model_dump(mode="json"),
-        max_concurrent=2,
+        max_concurrent=job.get("concurrent", 1),
         judge=job["judge"],
     )
 
@@ -113,7 +113,7 @@ def folder(local_ray: Path) -> Iterator[Path]:
 
 
 def test_a_job_streams_every_trial_once(folder: Path) -> None:
-    job = Running(18, "slowly")
+    job = Running(18, "slowly", concurrent=2)
     seen: set[int] = set()
     for message in job:
         if isinstance(message, Asked):
@@ -166,9 +166,22 @@ def test_a_search_that_raises_ends_the_stream_with_its_own_error() -> None:
 
 
 def test_a_finished_job_asks_nothing() -> None:
-    job = Running(4, "one_raises").to_end()
-    again = Running(4, "one_raises", job.history()).to_end()
-    assert again.messages == []
+    job = json.dumps({"budget": 4, "population": 4, "judge": ""})
+    plan = build(job, ([], None))
+    config = plan.searcher.suggest("one")
+    assert config is not None
+    history = [
+        (
+            proposal := Proposal.model_validate(entry),
+            Outcome(
+                number=proposal.number,
+                state=TrialState.COMPLETE,
+                metrics={"validation_loss": 1.0},
+            ),
+        )
+        for entry in config["population"]
+    ]
+    assert list(JobDriver("finished").run(BUILD, job, (history, None))) == []
 
 
 def test_a_copied_searcher_works_at_the_same_desk() -> None:
