@@ -215,6 +215,8 @@ class _Emitter:
                 first, second = second, first
             return row.mixed.format(self.operand(first)[0], self.operand(second)[0]), _ATOM
         written = [self.operand(a) for a in arguments]
+        if row.name == "clip" and self.graph.shapes[arguments[0]] is Shape.SCALAR:
+            written[0] = f"torch.zeros_like({written[1][0]}) + {written[0][0]}", _ATOM
         if row.name == "where":
             return self.where(arguments, written), _ATOM
         extra = {}

@@ -163,7 +163,7 @@ def test_says_what_it_uses() -> None:
     assert rule.uses_time
     assert not rule.recurrent
     plain = compile_rule("adam * t")
-    assert not (plain.uses_weights or plain.uses_randomness or plain.uses_reductions)
+    assert not any([plain.uses_weights, plain.uses_randomness, plain.uses_reductions])
     assert not plain.uses_time, "t alone needs no total"
     assert compile_rule("debias(ema(g, ld))").recurrent
     assert dict(compile_rule("beta1 = 0.8\nadam").hyperparameters) == {

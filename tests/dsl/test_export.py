@@ -165,7 +165,7 @@ def test_is_an_ordinary_optimizer() -> None:
         loss.backward()
         return loss
 
-    assert float(optimizer.step(closure)) == 4.0
+    assert optimizer.step(closure).item() == 4.0
     optimizer.step(closure)
     assert a.tolist() == [0.0, 0.0]
     torch.testing.assert_close(b.detach(), torch.full((2,), 1 - 0.1 - 0.19))

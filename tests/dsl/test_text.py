@@ -47,7 +47,7 @@ def test_precedence_is_python_s() -> None:
     assert parse("--3").update == Number(3.0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(expressions)
 def test_round_trip(expression) -> None:
     try:
