@@ -110,13 +110,17 @@ class Normalizer(Arithmetic):
             return found
         if operator in _LINEAR | _ODD | _EVEN:
             coefficient, rest = self.content(arguments[0])
-            if operator in _ODD and coefficient < 0.0:
+            if operator in _ODD and coefficient < 0.0 and self.is_odd(operator, arguments):
                 flipped = self.scaled(-1.0, arguments[0])
                 return self.scaled(-1.0, self.function(operator, [flipped, *arguments[1:]]))
             if operator not in _ODD and coefficient not in (0.0, 1.0):
                 outer = abs(coefficient) if operator in _EVEN else coefficient
                 return self.scaled(outer, self.function(operator, [rest, *arguments[1:]]))
         return self.graph.call(operator, *arguments)
+
+    def is_odd(self, operator: str, arguments: list[int]) -> bool:
+        """Tell whether f(-x) = -f(x): clip is odd only where its bound is not negative."""
+        return operator != "clip" or (self.graph.literal(arguments[1]) or -1.0) > 0.0
 
     def collapsed(self, operator: str, arguments: list[int]) -> int:
         """Apply a tensor's operator to what has turned out to be one number."""

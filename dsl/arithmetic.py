@@ -162,6 +162,8 @@ class Arithmetic:
 
     def assemble(self, coefficient: float, top: dict[int, int], bottom: dict[int, int]) -> int:
         """Build a product: constant, then scalars, then tensors, over the divisors."""
+        if coefficient == 0.0 and all(map(self.total, top)):
+            coefficient, top = 0.0, {}
         over, under = self.chain(top), self.chain(bottom)
         magnitude = abs(coefficient)
         inverse = 1.0 / magnitude if magnitude else 0.0
