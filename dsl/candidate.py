@@ -1,18 +1,22 @@
 """What is tried: a rule with its numbers, and the proposal that carries it to a worker."""
 
 from enum import StrEnum
+from re import fullmatch
 from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from dsl.schema import Frozen, Real, Seed, Whole
 
-Decay = Literal["none", "l2", "decoupled", "paper"]
+Decay = Literal["none", "l2", "decoupled", "paper", "own"]
 """Weight decay outside the rule, with λ the `weight_decay` of the candidate.
 
 `l2` adds λw to the gradient; `decoupled` subtracts lr_t·λ·w beside the update (torch's AdamW);
 `paper` subtracts η_t·λ·w, η_t the schedule's multiplier alone (Loshchilov & Hutter 2019, Alg. 2).
+`own` hands λ to another library's optimizer, which applies it in its own way; no rule has it.
 """
+
+_PATH = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
 
 
 class Stage(StrEnum):
@@ -36,7 +40,8 @@ class Candidate(Frozen):
     """A rule with its numbers: all that a training run depends on besides the task and protocol."""
 
     rule: str
-    """Rule text, see `dsl.text`."""
+    """Rule text, see `dsl.text`; or where an optimizer that no rule can say is imported from, its
+    module and class: `pytorch_optimizer.Muon` (see `optimizers.library`)."""
 
     lr: Real | None = None
     """Learning rate; None lets the protocol's grid choose."""
@@ -49,6 +54,11 @@ class Candidate(Frozen):
     schedule: ScheduleSpec = ScheduleSpec()
     seed: Seed = 0
     """First seed; a protocol with n seeds uses seed, seed + 1, … seed + n - 1."""
+
+    @property
+    def imported(self) -> bool:
+        """Whether `rule` names another library's optimizer: no rule has a dot between names."""
+        return fullmatch(_PATH, self.rule) is not None
 
     def with_values(self, values: dict[str, Any]) -> Self:
         """Return a copy with `lr`, `weight_decay` or hyperparameters replaced by name."""

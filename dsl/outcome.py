@@ -62,7 +62,11 @@ class Outcome(Frozen):
     """Training steps spent in all, over learning rates and seeds."""
 
     cost_seconds: Real = 0.0
-    """Core-seconds, the population's time shared equally over its training steps."""
+    """Core-seconds: the population's time shared equally over its training steps, or its own where
+    it was trained one by one."""
+
+    one_by_one: bool = False
+    """It was trained in an ordinary loop over one model at a time, not stacked with others."""
 
     slots: Whole = 0
     """Numbers of optimizer state per weight."""

@@ -7,15 +7,34 @@ an optional dependency.
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from math import isfinite
+from re import sub
+from types import MappingProxyType
+from typing import Any, get_args
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 _PACKAGES = {"torch.optim": "torch", "pytorch_optimizer": "pytorch-optimizer"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number of an optimizer's constructor."""
+
+    argument: str
+    index: int | None
+    """Its place in the argument's tuple: `beta2` is the second of `betas`."""
+
+    default: float | None
+    """None where the optimizer chooses for itself."""
+
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -40,13 +59,104 @@ class LibraryEntry:
 
     note: str = ""
 
+    @property
+    def path(self) -> str:
+        """Where it is imported from, `pytorch_optimizer.Muon`; a candidate's `rule`."""
+        return f"{self.module}.{self.cls}"
+
+    @property
+    def package(self) -> str:
+        """What to install: the library's name in the package index."""
+        return _PACKAGES[self.module]
+
     def available(self) -> bool:
         """Tell whether its library is installed."""
-        try:
-            import_module(self.module)
-        except ModuleNotFoundError:
-            return False
-        return True
+        return find_spec(self.module) is not None
+
+    def missing(self) -> str | None:
+        """Return what to install, as a sentence; None where the library is there."""
+        if self.available():
+            return None
+        return (
+            f"'{self.name}' comes from {self.package}, which is not installed: "
+            f"pip install {self.package}"
+        )
+
+    @cached_property
+    def arguments(self) -> Mapping[str, inspect.Parameter]:
+        """The constructor's arguments by name, but for `params` and `lr`.
+
+        Raises:
+            ModuleNotFoundError: Its library is not installed.
+        """
+        if sentence := self.missing():
+            raise ModuleNotFoundError(sentence)
+        signature = inspect.signature(getattr(import_module(self.module), self.cls))
+        # Libraries that take **kwargs swallow misspelt options: only what they name is taken.
+        return MappingProxyType(
+            {
+                name: parameter
+                for name, parameter in signature.parameters.items()
+                if name not in ("params", "lr") and parameter.kind is not parameter.VAR_KEYWORD
+            }
+        )
+
+    @cached_property
+    def options(self) -> Mapping[str, Option]:
+        """The constructor's numbers by name, without `lr` and `weight_decay`; tuples one by one."""
+        found: dict[str, Option] = {}
+        for name, parameter in self.arguments.items():
+            default = parameter.default
+            if name == "weight_decay":
+                continue
+            if isinstance(default, tuple) and default and all(map(_is_number, default)):
+                whole = all(isinstance(value, int) for value in default)
+                for i, value in enumerate(default):
+                    found[_singular(name, i + 1)] = Option(name, i, float(value), whole)
+            elif _is_number(default):
+                found[name] = Option(name, None, float(default), parameter.annotation is int)
+            elif default is None and float in get_args(parameter.annotation):
+                found[name] = Option(name, None, None, False)
+        return MappingProxyType(found)
+
+    @property
+    def hyperparameters(self) -> Mapping[str, float]:
+        """The options that have a finite default, with it."""
+        return {
+            name: option.default
+            for name, option in self.options.items()
+            if option.default is not None and isfinite(option.default)
+        }
+
+    @property
+    def weight_decay(self) -> float | None:
+        """The default λ; None where the optimizer has no weight decay."""
+        parameter = self.arguments.get("weight_decay")
+        return None if parameter is None else float(parameter.default)
+
+    def valued(self, values: Mapping[str, float]) -> dict[str, Any]:
+        """Return the constructor's arguments that say these options.
+
+        Raises:
+            ValueError: There is no such option, or a whole number is not whole.
+        """
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in self.options:
+                allowed = ", ".join(sorted(self.options)) or "none"
+                raise ValueError(f"'{self.name}' has no option '{name}'; allowed: {allowed}")
+            option = self.options[name]
+            if option.whole and not float(value).is_integer():
+                raise ValueError(f"{name} = {value:g}, but it must be a whole number")
+            number = int(value) if option.whole else float(value)
+            if option.index is None:
+                given[option.argument] = number
+            else:
+                before = given.get(option.argument, self.arguments[option.argument].default)
+                changed = list(before)
+                changed[option.index] = number
+                given[option.argument] = tuple(changed)
+        return given
 
 
 def _torch(name: str, cls: str, lr: float, paper: str, **rest: Any) -> LibraryEntry:
@@ -105,6 +215,19 @@ LIBRARY: dict[str, LibraryEntry] = {
 """Name → entry; no name is also in the catalogue."""
 
 
+def find_library(path: str) -> LibraryEntry:
+    """Return the entry that is imported from `path`, say `pytorch_optimizer.Muon`.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for entry in LIBRARY.values():
+        if entry.path == path:
+            return entry
+    allowed = ", ".join(sorted(entry.path for entry in LIBRARY.values()))
+    raise ValueError(f"there is no library optimizer '{path}'; allowed: {allowed}")
+
+
 def library_optimizer(
     name: str, params: Iterable[Tensor], lr: float | None = None, **options: Any
 ) -> Optimizer:
@@ -117,23 +240,14 @@ def library_optimizer(
     if name not in LIBRARY:
         raise ValueError(f"there is no optimizer '{name}'; allowed: {', '.join(sorted(LIBRARY))}")
     entry = LIBRARY[name]
-    if not entry.available():
-        package = _PACKAGES[entry.module]
-        raise ModuleNotFoundError(
-            f"'{name}' comes from {package}, which is not installed: pip install {package}"
-        )
-    cls = getattr(import_module(entry.module), entry.cls)
-    # Libraries that take **kwargs swallow misspelt options: refuse what they do not name.
-    allowed = [
-        option
-        for option, parameter in inspect.signature(cls).parameters.items()
-        if option not in ("params", "lr") and parameter.kind is not parameter.VAR_KEYWORD
-    ]
+    if sentence := entry.missing():
+        raise ModuleNotFoundError(sentence)
     for option in options:
-        if option not in allowed:
+        if option not in entry.arguments:
             raise ValueError(
-                f"'{name}' has no option '{option}'; allowed: {', '.join(sorted(allowed))}"
+                f"'{name}' has no option '{option}'; allowed: {', '.join(sorted(entry.arguments))}"
             )
+    cls = getattr(import_module(entry.module), entry.cls)
     params = list(params)
     groups: list[Any] = params
     if entry.split:
@@ -145,3 +259,12 @@ def library_optimizer(
     optimizer = cls(groups, lr=entry.lr if lr is None else lr, **options)
     assert isinstance(optimizer, Optimizer)
     return optimizer
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _singular(name: str, index: int) -> str:
+    """Return the name of a tuple's element: `betas` → `beta1`, `betas_1d` → `beta1_1d`."""
+    return sub(r"s(_1d)?$", rf"{index}\1", name)

@@ -136,10 +136,10 @@ class WithComparison:
         self._ledger = Ledger(first)
 
     def _planned(self) -> list[tuple[str | None, Candidate]]:
-        known = {canonical_text(candidate.rule) for _, candidate in self.baselines}
+        known = {_said(candidate) for _, candidate in self.baselines}
         found: list[tuple[str | None, Candidate]] = []
         for _, _, candidate in self._best:
-            text = canonical_text(candidate.rule)
+            text = _said(candidate)
             if text not in known and len(found) < self.top:
                 known.add(text)
                 found.append((None, candidate))
@@ -150,3 +150,8 @@ class WithComparison:
         return Proposal(
             number=self._ledger.next, candidate=fresh, stage=Stage.COMPARISON, label=label
         )
+
+
+def _said(candidate: Candidate) -> str:
+    """Return what tells a candidate's rule from others; an imported one is what its name says."""
+    return candidate.rule if candidate.imported else canonical_text(candidate.rule)

@@ -6,6 +6,7 @@
 import math
 
 from dsl.candidate import Candidate, Stage
+from optimizers.library import LIBRARY
 from search.comparison import WithComparison
 from search.discovery import RandomStrategy, ReinforcementStrategy
 from search.language import Language
@@ -25,6 +26,10 @@ TUNE_POPULATION = 64
 DISCOVER_POPULATION = 32
 """Candidates in one population at most, where the job does not say. A rule of a discover job
 brings a row for each learning rate of its grid."""
+
+ONE_BY_ONE_POPULATION = 8
+"""The same for optimizers that are not stacked: together they gain no time, and the sampler learns
+between populations. Under a pruner they stay together, for it compares them."""
 
 
 def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
@@ -97,7 +102,8 @@ def population_of(job: TuneJob | DiscoverJob, concurrent: int) -> int:
     if job.population is not None:
         return job.population
     if isinstance(job, TuneJob):
-        budget, most = job.budget.trials, TUNE_POPULATION
+        alone = job.optimizer in LIBRARY and job.pruner.name == "none"
+        budget, most = job.budget.trials, ONE_BY_ONE_POPULATION if alone else TUNE_POPULATION
     else:
         budget, most = job.budget.rules, DISCOVER_POPULATION
     return min(most, math.ceil(budget / (ROUNDS * concurrent)))

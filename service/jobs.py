@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from dsl.candidate import ScheduleSpec
 from dsl.schema import Frozen, Seed
 from optimizers.catalogue import CATALOGUE
+from optimizers.library import LIBRARY
 from optimizers.schedules import SCHEDULES
 from search.settings import (
     LanguageSettings,
@@ -27,6 +28,14 @@ Baseline = Annotated[str, Field(max_length=64)]
 
 _SAMPLED_STEPS = (0, 1, 50, 999, 1000)
 """Where a schedule is tried before the job is taken; the last is the run's length."""
+
+
+def _known(optimizer: str) -> str:
+    # That a library is installed and what it takes is asked at submission (service.candidates):
+    # a job that is kept stays readable where the library is gone.
+    if optimizer not in CATALOGUE and optimizer not in LIBRARY:
+        _unknown("optimizer", optimizer, [*CATALOGUE, *LIBRARY])
+    return optimizer
 
 
 def _unknown(what: str, value: str, allowed: Iterable[str]) -> NoReturn:
@@ -76,7 +85,7 @@ class TuneJob(JobBase):
 
     kind: Literal["tune"]
     optimizer: str
-    """A name of the catalogue (GET /optimizers)."""
+    """A name of the catalogue or of another library's optimizer (GET /optimizers)."""
 
     schedule: ScheduleSpec = ScheduleSpec()
     space: SearchSpace
@@ -113,15 +122,13 @@ class TuneJob(JobBase):
     @field_validator("optimizer")
     @classmethod
     def _known_optimizer(cls, optimizer: str) -> str:
-        if optimizer not in CATALOGUE:
-            _unknown("optimizer", optimizer, CATALOGUE)
-        return optimizer
+        return _known(optimizer)
 
     @field_validator("space")
     @classmethod
     def _known_parameters(cls, space: SearchSpace, info: Any) -> SearchSpace:
         optimizer = info.data.get("optimizer")
-        if optimizer is not None:
+        if optimizer in CATALOGUE:
             allowed = {"lr", "weight_decay", *CATALOGUE[optimizer].hyperparameters}
             for name in space:
                 if name not in allowed:
@@ -172,10 +179,7 @@ class Comparison(Frozen):
     @field_validator("baselines")
     @classmethod
     def _known_baselines(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
-        for name in baselines:
-            if name not in CATALOGUE:
-                _unknown("optimizer", name, CATALOGUE)
-        return baselines
+        return tuple(_known(name) for name in baselines)
 
 
 class DiscoverJob(JobBase):

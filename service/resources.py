@@ -73,6 +73,9 @@ class Trial(Frozen):
     cost_steps: int = 0
     cost_seconds: Real = 0.0
     slots: int = 0
+    one_by_one: bool = False
+    """It was trained in an ordinary loop over one model at a time, not stacked with others."""
+
     attempt: int = 0
     """How often it was started."""
 
@@ -120,12 +123,15 @@ class RuleEntry(Frozen):
 
     id: str
     text: str
-    """Canonical text."""
+    """Canonical text; of another library's optimizer where it is imported from."""
 
     label: str | None = None
     latex: str
     origin: str
     """`job`, `catalogue` or `manual`."""
+
+    library: str | None = None
+    """The library whose optimizer it is, say `pytorch_optimizer`; None for a rule."""
 
     created: datetime
     hyperparameters: dict[str, Real] = {}

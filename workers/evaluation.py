@@ -12,6 +12,7 @@ from dsl.outcome import Measurement, Outcome, TrialState
 from workers.population import POINTS, RowResult, train_population
 from workers.protocol import Evaluation, NoPruner, Protocol
 from workers.screening import fault
+from workers.single import refusal
 from workers.tasks.registry import find_task
 from workers.tasks.task import Task
 
@@ -65,6 +66,9 @@ class _Case:
 
     reason: str | None = None
     cost: int = 0
+    seconds: float = 0.0
+    """CPU time of the runs that were not stacked."""
+
     results: list[RowResult] = field(default_factory=list)
     """Of the last run, one per seed; those at the lowest rate when all rates failed."""
 
@@ -79,17 +83,24 @@ class _Judgement:
         self._cases = [_Case(each.number, each.candidate) for each in proposals]
 
     def outcomes(self) -> list[Outcome]:
-        """Screen, choose rates, train; every case's cost is its share of the CPU time by steps."""
+        """Screen, choose rates, train.
+
+        A case's cost is its share, by steps, of the CPU time of what was trained together, and its
+        own time where it was trained one by one.
+        """
         # CPU time, since the machine's other work is not this population's cost
         began = time.process_time()
         for case in self._cases:
-            case.reason = fault(case.candidate)
+            each = case.candidate
+            case.reason = refusal(self._task, each) if each.imported else fault(each)
         self._choose_rates()
         self._full_run()
-        spent = time.process_time() - began
+        spent = time.process_time() - began - sum(case.seconds for case in self._cases)
         steps = sum(case.cost for case in self._cases)
-        share = spent / steps if steps else 0.0
-        return [_outcome(case, self._protocol, share * case.cost) for case in self._cases]
+        share = max(0.0, spent) / steps if steps else 0.0
+        return [
+            _outcome(case, self._protocol, case.seconds + share * case.cost) for case in self._cases
+        ]
 
     def _choose_rates(self) -> None:
         protocol, whole = self._protocol, self._protocol.grid_steps is None
@@ -150,6 +161,7 @@ class _Judgement:
         found = [[[next(results) for _ in range(protocol.seeds)] for _ in own] for own in rates]
         for case, by_rate in zip(cases, found, strict=True):
             case.cost += sum(result.step for by_seed in by_rate for result in by_seed)
+            case.seconds += sum(result.seconds for by_seed in by_rate for result in by_seed)
         return found
 
 
@@ -187,6 +199,7 @@ def _outcome(case: _Case, protocol: Protocol, seconds: float) -> Outcome:
         "cost_steps": case.cost,
         "cost_seconds": seconds,
         "slots": results[0].slots if results else 0,
+        "one_by_one": case.candidate.imported,
     }
     if case.reason:
         return Outcome(state=TrialState.INFEASIBLE, curve=_mean_curve(results), **common)

@@ -1,9 +1,10 @@
-"""Training many candidates as one tensor program."""
+"""Training many candidates as one tensor program, and one by one what cannot be stacked."""
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from dsl.candidate import Candidate
 from dsl.outcome import Measurement, TrialState
 from workers.protocol import Protocol, SuccessiveHalving
 from workers.pruning import losers, rungs
+from workers.single import Single
 from workers.stack import Ground, Stack
 from workers.tasks.task import Task
 
@@ -42,6 +44,11 @@ class RowResult:
 
     reason: str | None = None
     weights: dict[str, Tensor] | None = None
+    one_by_one: bool = False
+    """It was trained by itself in an ordinary loop, not stacked with others."""
+
+    seconds: float = 0.0
+    """CPU time of its training steps where it was trained one by one."""
 
 
 def train_population(
@@ -59,8 +66,9 @@ def train_population(
 
     A candidate's result depends on the candidate alone, not on those beside it (but for the
     pruner, whose purpose is to compare them): to the bit where torch has one thread, else to
-    rounding. Of the protocol, the learning-rate grid and the
-    number of seeds are not used: see `workers.evaluation`.
+    rounding. Of the protocol, the learning-rate grid and the number of seeds are not used: see
+    `workers.evaluation`. Optimizers of other libraries (`Candidate.imported`) are trained one by
+    one, from the same weights on the same batches, and measured, stopped and pruned alike.
 
     Args:
         task: what to learn.
@@ -79,6 +87,7 @@ def train_population(
     Raises:
         ValueError: a candidate without a learning rate, or with an unknown hyperparameter.
         RuleError: a rule that cannot be parsed or compiled.
+        ModuleNotFoundError: an optimizer of a library that is not installed.
     """
     for i, each in enumerate(candidates):
         if each.lr is None:
@@ -88,8 +97,12 @@ def train_population(
     ground = Ground(task, protocol, device, dtype)
     run = _Run(ground, candidates, families or range(len(candidates)), min(points, 40))
     limit = max(8, ELEMENTS.get(ground.device.type, 640_000) // ground.layout.width)
-    stacks = (
-        Stack(ground, rows, [candidates[row] for row in rows]) for rows in plan(candidates, limit)
+    stacks: Iterator[Stack | Single] = chain(
+        (
+            Stack(ground, rows, [candidates[row] for row in rows])
+            for rows in plan(candidates, limit)
+        ),
+        (Single(ground, row, each) for row, each in enumerate(candidates) if each.imported),
     )
     with torch.no_grad():
         if rungs(protocol.pruner, protocol.steps):
@@ -103,12 +116,14 @@ def train_population(
 def plan(candidates: Sequence[Candidate], limit: int) -> Iterator[list[int]]:
     """Cut a population into stacks of at most `limit` rows, equal rules beside each other.
 
-    A seed with many rows gets stacks of its own, which then share every batch.
+    A seed with many rows gets stacks of its own, which then share every batch. Candidates that
+    cannot be stacked are left out.
     """
-    sizes = Counter(each.seed for each in candidates)
+    stacked = [(row, each) for row, each in enumerate(candidates) if not each.imported]
+    sizes = Counter(each.seed for _, each in stacked)
     crowded = {seed for seed, size in sizes.items() if 4 * size >= limit}
     apart: dict[int, list[int]] = defaultdict(list)
-    for row, each in enumerate(candidates):
+    for row, each in stacked:
         apart[each.seed if each.seed in crowded else -1].append(row)
     for seed in sorted(apart):
         rows = sorted(
@@ -132,12 +147,11 @@ class _Run:
         self._marks = sorted(steps | set(self._rungs))
         self._curves: dict[int, list[Measurement]] = {row: [] for row in range(len(candidates))}
         self._slots: dict[int, int] = {}
+        self._seconds: dict[int, float] = {}
         self.results: dict[int, RowResult] = {}
 
-    def train(self, stacks: list[Stack], keep_weights: bool) -> None:
+    def train(self, stacks: Sequence[Stack | Single], keep_weights: bool) -> None:
         """Train stacks side by side from mark to mark; free each row's tensors when it ends."""
-        for stack in stacks:
-            self._slots.update(stack.slots)
         for mark in self._marks:
             for stack in stacks:
                 self._advance(stack, mark)
@@ -146,8 +160,12 @@ class _Run:
         for stack in stacks:
             self._finish(stack, keep_weights)
 
-    def _advance(self, stack: Stack, mark: int) -> None:
-        for end in stack.advance(mark):
+    def _advance(self, stack: Stack | Single, mark: int) -> None:
+        ended = stack.advance(mark)
+        self._slots.update(stack.slots)
+        if isinstance(stack, Single):
+            self._seconds.update(dict.fromkeys(stack.slots, stack.seconds))
+        for end in ended:
             self._end(end.row, TrialState.INFEASIBLE, end.step, f"{end.reason} at step {end.step}")
         if not stack.rows:
             return
@@ -164,7 +182,7 @@ class _Run:
             broken.append(row)
         stack.drop(broken)
 
-    def _halve(self, stacks: list[Stack], rung: int) -> None:
+    def _halve(self, stacks: Sequence[Stack | Single], rung: int) -> None:
         protocol, scores = self._ground.protocol, defaultdict(list)
         assert isinstance(protocol.pruner, SuccessiveHalving)
         sign = 1.0 if protocol.direction == "minimize" else -1.0
@@ -180,7 +198,7 @@ class _Run:
                 self._end(row, TrialState.PRUNED, stack.step)
             stack.drop(rows)
 
-    def _finish(self, stack: Stack, keep_weights: bool) -> None:
+    def _finish(self, stack: Stack | Single, keep_weights: bool) -> None:
         if not stack.rows:
             return
         test = stack.measure("test") if self._ground.protocol.test else {}
@@ -201,5 +219,13 @@ class _Run:
         curve = self._curves.pop(row)
         metrics = {**(curve[-1].metrics if curve else {}), **(extra or {})}
         self.results[row] = RowResult(
-            state, step, metrics, tuple(curve), self._slots[row], reason, weights
+            state,
+            step,
+            metrics,
+            tuple(curve),
+            self._slots[row],
+            reason,
+            weights,
+            one_by_one=row in self._seconds,
+            seconds=self._seconds.get(row, 0.0),
         )

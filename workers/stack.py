@@ -130,7 +130,7 @@ class Stack:
         values = losses.gather(0, at.unsqueeze(0)).squeeze(0).tolist()
         bounds, steps = self._bound.tolist(), at.tolist()
         found = [
-            Diverged(self.rows[i], begin + steps[i], _explain(values[i], bounds[i])) for i in ended
+            Diverged(self.rows[i], begin + steps[i], explain(values[i], bounds[i])) for i in ended
         ]
         self.drop([each.row for each in found])
         return found
@@ -188,7 +188,8 @@ def consecutive(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
     return groups
 
 
-def _explain(loss: float, bound: float) -> str:
+def explain(loss: float, bound: float) -> str:
+    """Return why a row with this training loss has diverged."""
     if loss != loss or abs(loss) == float("inf"):
         return "the training loss is no longer a finite number"
     return f"the training loss reached {loss:.3g}, over the bound {bound:.3g}"

@@ -16,6 +16,7 @@ from dsl.outcome import Outcome, TrialState
 from dsl.text import parse
 from dsl.validate import check
 from optimizers.catalogue import CATALOGUE
+from optimizers.library import LIBRARY, LibraryEntry
 from service.resources import Page, RuleEntry, Standing
 from service.store.database import Transaction, upsert
 from service.store.errors import NotFound
@@ -67,7 +68,7 @@ def _known() -> dict[str, str]:
     names: dict[str, str] = {}
     for entry in sorted(CATALOGUE.values(), key=lambda entry: entry.decay != "none"):
         names.setdefault(identity(entry.rule)[0], entry.name)
-    return names
+    return names | {identity(entry.path)[0]: entry.name for entry in LIBRARY.values()}
 
 
 def enter(transaction: Transaction, texts: Iterable[str], origin: str = "job") -> dict[str, str]:
@@ -91,8 +92,10 @@ def enter(transaction: Transaction, texts: Iterable[str], origin: str = "job") -
 
 
 def enter_catalogue(transaction: Transaction) -> None:
-    """Write the catalogue's rules."""
-    enter(transaction, [entry.rule for entry in CATALOGUE.values()], origin="catalogue")
+    """Write the catalogue's rules, and by their paths the optimizers of other libraries."""
+    texts = [entry.rule for entry in CATALOGUE.values()]
+    texts += [entry.path for entry in LIBRARY.values()]
+    enter(transaction, texts, origin="catalogue")
 
 
 def add(transaction: Transaction, text: str, label: str | None, origin: str) -> RuleEntry:
@@ -118,7 +121,10 @@ def get(connection: Connection, id_: str) -> RuleEntry:
         row = connection.execute(select(rules).where(rules.c.id == id_)).one_or_none()
     if row is None:
         raise NotFound("rule", id_)
+    library = _library(row.text)
     hyperparameters, slots, latex = _described(row.text)
+    if library is not None and library.available():
+        hyperparameters = dict(library.hyperparameters)
     ordered = (
         _select()
         .where(standings.c.rule_id == id_)
@@ -130,11 +136,16 @@ def get(connection: Connection, id_: str) -> RuleEntry:
         label=row.label,
         latex=latex,
         origin=row.origin,
+        library=None if library is None else library.module,
         created=row.created,
         hyperparameters=hyperparameters,
         slots=slots,
         standings=tuple(map(_standing, connection.execute(ordered))),
     )
+
+
+def _library(text: str) -> LibraryEntry | None:
+    return next((entry for entry in LIBRARY.values() if entry.path == text), None)
 
 
 def _described(text: str) -> tuple[dict[str, float], int, str]:

@@ -193,6 +193,7 @@ def _trial(row: Row[Any]) -> Trial:
         cost_steps=row.cost_steps,
         cost_seconds=row.cost_seconds,
         slots=told.get("slots", 0),
+        one_by_one=told.get("one_by_one", False),
         attempt=row.attempt,
         created=row.created,
         finished=row.finished,

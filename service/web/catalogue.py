@@ -6,10 +6,12 @@ from typing import Any
 from fastapi import APIRouter
 
 from dsl.candidate import Decay
-from dsl.canonical import rule_id
 from dsl.latex import to_latex
 from dsl.schema import Frozen, Real
 from optimizers.catalogue import CATALOGUE
+from optimizers.library import LIBRARY, LibraryEntry
+from service.candidates import baseline
+from service.store.rules import identity
 from service.web.problems import PROBLEMS
 from workers.tasks.registry import TASKS
 
@@ -17,11 +19,20 @@ router = APIRouter(tags=["catalogue"], responses=PROBLEMS)
 
 
 class Optimizer(Frozen):
-    """A named rule."""
+    """A named rule, or an optimizer of another library that no rule can say."""
 
     name: str
     rule_id: str
     rule: str
+    """Rule text; of another library's optimizer where it is imported from."""
+
+    library: str | None = None
+    """The library that it comes from, say `pytorch_optimizer`; None for a rule. Its models are
+    trained one by one."""
+
+    installed: bool = True
+    """Whether that library is there; without it no job can name the optimizer."""
+
     latex: str
     hyperparameters: dict[str, Real]
     lr: Real
@@ -32,7 +43,7 @@ class Optimizer(Frozen):
 
 
 class Optimizers(Frozen):
-    """Every named rule."""
+    """Every named optimizer."""
 
     items: tuple[Optimizer, ...]
 
@@ -55,7 +66,7 @@ class Tasks(Frozen):
 def _optimizer(name: str, entry: Any) -> Optimizer:
     return Optimizer(
         name=name,
-        rule_id=rule_id(entry.rule),
+        rule_id=identity(entry.rule)[0],
         rule=entry.rule,
         latex=to_latex(entry.rule),
         hyperparameters=dict(entry.hyperparameters),
@@ -67,14 +78,37 @@ def _optimizer(name: str, entry: Any) -> Optimizer:
     )
 
 
+def _imported(entry: LibraryEntry) -> Optimizer:
+    installed = entry.available()
+    decay = baseline(entry.name, 0) if installed else None
+    return Optimizer(
+        name=entry.name,
+        rule_id=identity(entry.path)[0],
+        rule=entry.path,
+        library=entry.module,
+        installed=installed,
+        latex="",
+        hyperparameters=dict(entry.hyperparameters) if installed else {},
+        lr=entry.lr,
+        decay="own" if decay is None else decay.decay,
+        weight_decay=0.0 if decay is None else decay.weight_decay,
+        paper=entry.paper,
+        note=entry.note,
+    )
+
+
 @cache
 def _optimizers() -> Optimizers:
-    return Optimizers(items=tuple(_optimizer(name, entry) for name, entry in CATALOGUE.items()))
+    rules = tuple(_optimizer(name, entry) for name, entry in CATALOGUE.items())
+    return Optimizers(items=(*rules, *map(_imported, LIBRARY.values())))
 
 
 @router.get("/optimizers", summary="Named optimizers")
 def optimizers() -> Optimizers:
-    """Return every optimizer that a tune job can name, as a rule with its defaults and paper."""
+    """Return every optimizer that a job can name, with its defaults and paper.
+
+    Most are rules; those with a `library` are not, and cannot be exported.
+    """
     return _optimizers()
 
 

@@ -7,12 +7,14 @@ from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import StringConstraints
 
 from dsl.schema import Frozen
+from service.candidates import faults
 from service.importance import Importance, importance_of
 from service.jobs import Count, JobSpec, Name
 from service.resources import Curve, Job, Page, Trial
 from service.store.query import Query as StoreQuery
 from service.store.store import Store
 from service.web.access import JobId, ListingDep, StoreDep, TrialNumber
+from service.web.pointers import pointer_of
 from service.web.problems import PROBLEMS, FieldError, Problem
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=PROBLEMS)
@@ -68,6 +70,12 @@ def _refuse_nul(spec: Any) -> None:
         raise Problem(422, detail, [FieldError(pointer="#", detail=detail)])
 
 
+def _refuse_unable(spec: Any) -> None:
+    errors = [FieldError(pointer=pointer_of(where), detail=why) for where, why in faults(spec)]
+    if errors:
+        raise Problem(422, f"{errors[0].pointer}: {errors[0].detail}", errors)
+
+
 @router.post(
     "",
     status_code=201,
@@ -88,6 +96,7 @@ def submit(
     a request can be repeated safely. `validate_only` checks the body and writes nothing.
     """
     _refuse_nul(spec)
+    _refuse_unable(spec)
     if validate_only:
         response.status_code = 200
         return Valid(spec=spec)

@@ -5,19 +5,20 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
 
-from dsl.canonical import rule_id as id_of
 from dsl.export import to_torch
 from dsl.latex import to_latex
 from dsl.schema import Frozen
 from dsl.text import parse
 from dsl.validate import check
 from optimizers.catalogue import CATALOGUE
+from optimizers.library import LIBRARY
 from service.candidates import baseline, tuned
 from service.resources import Page, RuleEntry, Standing
 from service.store.errors import NotFound
+from service.store.rules import identity
 from service.store.store import Store
 from service.web.access import Listing, StoreDep, checked_identifier
-from service.web.problems import PROBLEMS
+from service.web.problems import PROBLEMS, Problem
 
 router = APIRouter(prefix="/rules", tags=["rules"], responses=PROBLEMS)
 
@@ -57,8 +58,12 @@ def add(rule: NewRule, response: Response, store: StoreDep) -> RuleEntry:
 
 
 def resolved_id(name: str) -> str:
-    """Return the id of a rule named by id or by its catalogue name."""
-    return id_of(CATALOGUE[name].rule) if name in CATALOGUE else checked_identifier("rule", name)
+    """Return the id of a rule named by id or by its name among the optimizers."""
+    if name in CATALOGUE:
+        return identity(CATALOGUE[name].rule)[0]
+    if name in LIBRARY:
+        return identity(LIBRARY[name].path)[0]
+    return checked_identifier("rule", name)
 
 
 @router.get("/{rule_id}", summary="One rule")
@@ -121,6 +126,13 @@ def export(
 ) -> Response:
     """Return a rule, by id or catalogue name, as a Python file (torch) or a formula (latex)."""
     entry = store.rule(resolved_id(rule_id))
+    if entry.library is not None:
+        imported = entry.text.removeprefix(f"{entry.library}.")
+        raise Problem(
+            422,
+            f"{entry.label} is no rule, so there is nothing to export: it comes from "
+            f"{entry.library}; write 'from {entry.library} import {imported}'",
+        )
     if format == "latex":
         content, media_type, suffix = to_latex(entry.text) + "\n", "application/x-tex", "tex"
     else:
