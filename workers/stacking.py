@@ -1,10 +1,13 @@
 """Stacking the training step of any module by `torch.func`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from workers.tasks.task import Examples, Stacked, Task
 
@@ -19,6 +22,7 @@ class StackedModule:
         self._task = task
         self._training = task.initial(0).to("meta").train()
         self._judged = task.initial(0).to("meta").eval()
+        self._long_memory = any(isinstance(each, nn.LSTM) for each in self._training.modules())
 
     def step(
         self,
@@ -35,7 +39,8 @@ class StackedModule:
             in_dims=(0, 0, None if shared else 0),
             randomness="different",
         )
-        found, (losses, moved) = stepped(dict(weights), dict(buffers), batch)
+        with self._plain_kernels():
+            found, (losses, moved) = stepped(dict(weights), dict(buffers), batch)
         for name, gradient in found.items():
             gradients[name].copy_(gradient)
         for name, value in moved.items():
@@ -53,10 +58,31 @@ class StackedModule:
                 output: Tensor = functional_call(self._judged, held, inputs)
                 return output
 
-            return self._task.measure(model, examples)
+            def beside(nothing: Tensor) -> tuple[Tensor, Tensors]:
+                return nothing, self._task.measure(model, examples)
 
-        measured: Tensors = vmap(one)(dict(weights), dict(buffers))
+            # Recurrent layers have no batching rule of their own, but are taken apart into
+            # operations that do where a gradient might be asked for: ask for that of nothing.
+            found: Tensors = grad_and_value(beside, has_aux=True)(torch.zeros(()))[1][1]
+            return found
+
+        with self._plain_kernels():
+            measured: Tensors = vmap(one)(dict(weights), dict(buffers))
         return measured
+
+    @contextmanager
+    def _plain_kernels(self) -> Iterator[None]:
+        """Have attention and LSTM computed by operations that `vmap` can batch."""
+        kernels: Any = torch.backends
+        fast, fused = kernels.mha.get_fastpath_enabled(), kernels.mkldnn.enabled
+        with sdpa_kernel(SDPBackend.MATH):
+            try:
+                kernels.mha.set_fastpath_enabled(False)
+                kernels.mkldnn.enabled = fused and not self._long_memory
+                yield
+            finally:
+                kernels.mha.set_fastpath_enabled(fast)
+                kernels.mkldnn.enabled = fused
 
     def _loss(
         self, parameters: Tensors, buffers: Tensors, batch: Examples

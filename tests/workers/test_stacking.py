@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,64 +10,118 @@ from workers.tasks.registry import TASKS
 from workers.tasks.task import Examples, Model, Split, Task
 
 
-class Convolution(Task):
-    """A small image model with running statistics."""
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
 
-    name = "convolution"
+    def forward(self, inputs: Tensor) -> Tensor:
+        output: Tensor = self.attention(inputs, inputs, inputs, need_weights=False)[0]
+        return output
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.layer = kind(8, 5, batch_first=True, **({} if kind is nn.RNN else {"num_layers": 2}))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output: Tensor = self.layer(inputs)[0]
+        return output
+
+
+MODULES = {
+    "batch-norm": lambda: nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 4)
+    ),
+    "lstm": lambda: Recurrent(nn.LSTM),
+    "gru": lambda: Recurrent(nn.GRU),
+    "rnn": lambda: Recurrent(nn.RNN),
+    "attention": Attention,
+    "transformer": lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
+}
+
+
+class Sequences(Task):
+    """Any module on random sequences [8, 8], which BatchNorm sees as images."""
+
+    name = "sequences"
     description = "for tests"
 
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
     def module(self) -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4)
-        )
+        return MODULES[self.kind]()
 
     def examples(self, split: Split) -> Examples:
         generator = torch.Generator().manual_seed(len(split))
-        return (
-            torch.randn(30, 1, 6, 6, generator=generator),
-            torch.randint(4, (30,), generator=generator),
-        )
+        shape = (30, 1, 8, 8) if self.kind == "batch-norm" else (30, 8, 8)
+        return (torch.randn(*shape, generator=generator), torch.randn(30, generator=generator))
 
     def loss(self, model: Model, batch: Examples) -> Tensor:
-        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+        return (model(batch[0]).flatten(1).mean(1) - batch[1]).square().mean()
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_module_with_batch_norm_stacks_unchanged(shared: bool) -> None:
-    task, rows = Convolution(), 3
-    stacked = stack_task(task)
-    assert isinstance(stacked, StackedModule)
-    modules = [task.initial(seed).double() for seed in range(rows)]
+def stacked(modules: Sequence[nn.Module]) -> tuple[Layout, Tensor, dict[str, Tensor]]:
     layout = Layout(modules[0])
     flat = torch.stack([layout.pack(dict(each.named_parameters())) for each in modules])
+    held = [dict(each.named_buffers()) for each in modules]
+    return layout, flat, {name: torch.stack([each[name] for each in held]) for name in held[0]}
+
+
+def in_double(examples: Examples) -> Examples:
+    return tuple(value.double() if value.is_floating_point() else value for value in examples)
+
+
+def check(task: Task, *, shared: bool, rows: int = 3, batch_size: int = 10) -> None:
+    """A stacked step and measurement equal those of modules one by one."""
+    program = StackedModule(task)
+    modules = [task.initial(seed).double() for seed in range(rows)]
+    layout, flat, buffers = stacked(modules)
     gradients = torch.zeros_like(flat)
-    buffers = {
-        name: torch.stack([dict(each.named_buffers())[name] for each in modules])
-        for name, _ in modules[0].named_buffers()
-    }
-    inputs, targets = task.examples("train")
-    order = torch.arange(10) if shared else torch.arange(30).view(3, 10)
-    batch = (inputs.double()[order], targets[order])
-    losses = stacked.step(
+    order = torch.arange(batch_size * (1 if shared else rows))
+    order = order if shared else order.view(rows, batch_size)
+    batch = tuple(value[order] for value in in_double(task.examples("train")))
+    losses = program.step(
         layout.views(flat), buffers, batch, shared=shared, gradients=layout.views(gradients)
     )
     for row, module in enumerate(modules):
         own = batch if shared else tuple(value[row] for value in batch)
         loss = task.loss(module.train(), own)
         loss.backward()
-        torch.testing.assert_close(losses[row], loss.detach())
+        torch.testing.assert_close(losses[row], loss.detach(), rtol=1e-10, atol=1e-12)
         for name, parameter in module.named_parameters():
-            torch.testing.assert_close(layout.views(gradients)[name][row], parameter.grad)
+            found = layout.views(gradients)[name][row]
+            torch.testing.assert_close(found, parameter.grad, rtol=1e-9, atol=1e-12)
         for name, buffer in module.named_buffers():
             torch.testing.assert_close(buffers[name][row], buffer)
-    validation = tuple(
-        value.double() if value.is_floating_point() else value
-        for value in task.examples("validation")
-    )
-    measured = stacked.measure(layout.views(flat), buffers, validation)["loss"]
+    examples = in_double(task.examples("validation"))
     with torch.no_grad():
-        expected = [task.loss(module.eval(), validation) for module in modules]
-    torch.testing.assert_close(measured, torch.stack(expected))
+        measured = program.measure(layout.views(flat), buffers, examples)
+        for row, module in enumerate(modules):
+            for name, value in task.measure(module.eval(), examples).items():
+                torch.testing.assert_close(measured[name][row], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("kind", sorted(MODULES))
+def test_modules_stack_unchanged(kind: str, shared: bool) -> None:
+    check(Sequences(kind), shared=shared)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_every_task_stacks_unchanged(name: str) -> None:
+    for shared in (True, False):
+        check(TASKS[name], shared=shared, rows=2, batch_size=6)
+
+
+def test_kernels_are_as_before_after_a_step() -> None:
+    before = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    flash = torch.backends.cuda.flash_sdp_enabled()
+    check(Sequences("lstm"), shared=True)
+    assert before == (torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled)
+    assert flash == torch.backends.cuda.flash_sdp_enabled()
 
 
 def test_a_task_may_bring_its_own_step() -> None:
