@@ -1,39 +1,19 @@
 """`digits-mlp`: real handwritten digits and a perceptron of one hidden layer."""
 
 from collections.abc import Mapping
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workers.tasks.task import Examples, Model, Split, Stacked, Task
+from workers.tasks.classification import Classification
+from workers.tasks.digits import CLASSES, PIXELS, digits
+from workers.tasks.task import Examples, Split, Stacked
 
-PIXELS, HIDDEN, CLASSES = 64, 32, 10
-TRAIN, VALIDATION = 1079, 359
-"""Sizes of the first two splits; the remaining 359 of the 1,797 images are the test split."""
-
-
-@cache
-def _load() -> dict[Split, Examples]:
-    # scikit-learn is slow to import and only needed where the task really runs
-    import numpy as np
-    from sklearn.datasets import load_digits
-
-    pixels, digits = load_digits(return_X_y=True)
-    # NumPy keeps the stream of RandomState the same for ever, so the splits never change
-    order = torch.from_numpy(np.random.RandomState(0).permutation(len(digits)))
-    inputs = torch.from_numpy(pixels).div(16).to(torch.float32)[order]
-    targets = torch.from_numpy(digits).to(torch.int64)[order]
-    cut = TRAIN + VALIDATION
-    return {
-        "train": (inputs[:TRAIN], targets[:TRAIN]),
-        "validation": (inputs[TRAIN:cut], targets[TRAIN:cut]),
-        "test": (inputs[cut:], targets[cut:]),
-    }
+HIDDEN = 32
 
 
-class DigitsMLP(Task):
+class DigitsMLP(Classification):
     """1,797 grey images of 8 x 8 pixels (Alpaydin & Kaynak 1998), pixels scaled to 0 … 1.
 
     Weights are drawn as `nn.Linear` draws them. The splits are random over images, so the same
@@ -45,7 +25,6 @@ class DigitsMLP(Task):
         "1,797 real handwritten digits (8 x 8 pixels), a 64-32-10 perceptron with ReLU; "
         "1,079 train, 359 validation, 359 test images"
     )
-    metrics = ("train_loss", "validation_loss", "validation_accuracy")
 
     def module(self) -> nn.Module:
         """Return the 64-32-10 perceptron: 2,410 weights."""
@@ -53,19 +32,7 @@ class DigitsMLP(Task):
 
     def examples(self, split: Split) -> Examples:
         """Return (images [n, 64] float32 in 0 … 1, digits [n] int64)."""
-        return _load()[split]
-
-    def loss(self, model: Model, batch: Examples) -> Tensor:
-        """Return the mean cross entropy in nats."""
-        inputs, targets = batch
-        return functional.cross_entropy(model(inputs), targets)
-
-    def measure(self, model: Model, examples: Examples) -> dict[str, Tensor]:
-        """Return `loss` (nats) and `accuracy` (0 … 1)."""
-        inputs, targets = examples
-        outputs = model(inputs)
-        hits = (outputs.argmax(-1) == targets).to(outputs.dtype)
-        return {"loss": functional.cross_entropy(outputs, targets), "accuracy": hits.mean()}
+        return digits()[split]
 
     def stacked(self) -> Stacked:
         """Return the step with both passes written as batched products."""
