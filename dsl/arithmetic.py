@@ -7,6 +7,7 @@ other form is not: x / x stays, and 0 * log(x) stays.
 
 import hashlib
 import math
+from typing import Self
 
 from dsl.program import Graph
 
@@ -23,6 +24,14 @@ class Arithmetic:
         self.graph = Graph()
         self._digests: dict[int, str] = {}
         self._total: dict[int, bool] = {}
+
+    def copy(self) -> Self:
+        """Return another that knows the same values."""
+        other = type(self)()
+        other.graph = self.graph.copy()
+        other._digests = dict(self._digests)
+        other._total = dict(self._total)
+        return other
 
     # Sums
 

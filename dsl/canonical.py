@@ -8,7 +8,7 @@ import hashlib
 import string
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import count
 
 from dsl.algebra import Normalizer
@@ -34,10 +34,8 @@ def canonical(expression: Expression) -> Expression:
         RuleError: Names or kinds of arguments are wrong (see `dsl.program.resolve`).
     """
     program = resolve(expression)
-    normalizer = Normalizer()
-    sugar: dict[int, str] = {}
-    for name in SUGAR:
-        sugar[normalizer.run(resolve(parse(name)))] = name
+    prepared, sugar = _prepared()
+    normalizer = prepared.copy()
     update = normalizer.run(program)
     graph = normalizer.graph
     used = {graph.values[i].name for i in graph.reachable(update)} & set(program.hyperparameters)
@@ -62,6 +60,13 @@ def canonical_text(text: str) -> str:
 def rule_id(text: str) -> str:
     """Return the rule's name for machines: 12 hexadecimal digits of its canonical text's hash."""
     return hashlib.sha256(canonical_text(text).encode()).hexdigest()[:12]
+
+
+@cache
+def _prepared() -> tuple[Normalizer, dict[int, str]]:
+    """Return a normalizer that knows the sugar, and the names of its values; for copying."""
+    normalizer = Normalizer()
+    return normalizer, {normalizer.run(resolve(parse(name))): name for name in SUGAR}
 
 
 class _Writer:

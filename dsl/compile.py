@@ -4,12 +4,14 @@
 functions come out: one for the scalars of a step, in float64, and one for its tensors.
 """
 
+import ast
 import linecache
 import math
 import re
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from itertools import count
+from types import CodeType
 from typing import Any
 
 import torch
@@ -86,6 +88,7 @@ class CompiledRule:
         self.update: Update = self._execute(_BINDINGS)["update"]
         self._on_floats = self._execute(FLOAT)["scalars"]
         self._on_tensors = self._execute(TENSOR)["scalars"]
+        self._wide: Callable[..., tuple[Any, ...]] | None = None
 
     def scalars(
         self,
@@ -109,25 +112,43 @@ class CompiledRule:
         memory = {} if memory is None else memory
         inputs = (t, T, *(hyper[name] for name in self.hyperparameters))
         if any(isinstance(value, torch.Tensor) for value in inputs):
-            return tuple(self._on_tensors(t, T, hyper, memory))
+            found = self._tried(self._on_tensors, t, T, hyper, memory)
+            return self._on_wide(t, T, hyper, memory) if found is None else found
+        found = self._tried(self._on_floats, t, T, hyper, memory)
+        if found is not None:
+            return tuple(map(float, found))
+        wide = {name: _wide(float(hyper[name])) for name in self.hyperparameters}
+        found = self._on_wide(_wide(float(t)), _wide(float(T)), wide, memory)
+        memory.update({name: float(value) for name, value in memory.items()})
+        return tuple(float(value) for value in found)
+
+    def _tried(
+        self,
+        scalars: Callable[..., tuple[Any, ...]],
+        t: Scalar,
+        T: Scalar,  # noqa: N803
+        hyper: Mapping[str, Any],
+        memory: MutableMapping[str, Any],
+    ) -> tuple[Any, ...] | None:
+        """Return what `scalars` gives, None where Python's floats raise or turn complex."""
         before = dict(memory)
         try:
-            found = self._on_floats(t, T, hyper, memory)
+            found = tuple(scalars(t, T, hyper, memory))
             if not any(isinstance(value, complex) for value in found):
-                return tuple(map(float, found))
-        except (ArithmeticError, ValueError):
+                return found
+        except (ArithmeticError, ValueError, TypeError):  # a TypeError is complex's
             pass
         memory.clear()
         memory.update(before)
-        time = torch.tensor(float(t), dtype=torch.float64)
-        wide = {
-            name: torch.tensor(float(hyper[name]), dtype=torch.float64)
-            for name in self.hyperparameters
-        }
-        total = torch.tensor(float(T), dtype=torch.float64)
-        found = self._on_tensors(time, total, wide, memory)
-        memory.update({name: float(value) for name, value in memory.items()})
-        return tuple(float(value) for value in found)
+        return None
+
+    def _on_wide(self, *arguments: Any) -> tuple[Any, ...]:
+        """Compute the scalars with every number a tensor, so that none raises."""
+        if self._wide is None:
+            tree = _Widened().visit(ast.parse(self.source))
+            code = compile(ast.fix_missing_locations(tree), self._code.co_filename, "exec")
+            self._wide = self._execute({**TENSOR, "wide": _wide}, code)["scalars"]
+        return tuple(self._wide(*arguments))
 
     def bind(self, **functions: Callable[..., torch.Tensor]) -> Update:
         """Return `update` with other reductions or random draws, the lines unchanged.
@@ -146,9 +167,9 @@ class CompiledRule:
         """Return fresh state for weights shaped like `like`, in its dtype."""
         return [torch.full_like(like, slot.initial) for slot in self.slots]
 
-    def _execute(self, names: Mapping[str, Any]) -> dict[str, Any]:
+    def _execute(self, names: Mapping[str, Any], code: CodeType | None = None) -> dict[str, Any]:
         namespace: dict[str, Any] = {"torch": torch, "math": math, **names}
-        exec(self._code, namespace)  # noqa: S102 - printed from the checked graph by dsl.emit
+        exec(code or self._code, namespace)  # noqa: S102 - printed from the checked graph by dsl.emit
         return namespace
 
     def __repr__(self) -> str:
@@ -159,6 +180,19 @@ class CompiledRule:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "CompiledRule":
         return self
+
+
+def _wide(value: float) -> torch.Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+class _Widened(ast.NodeTransformer):
+    """Makes tensors of the numbers in generated code: 1.0 / 0.0 is infinite for them."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, float):
+            return node
+        return ast.Call(ast.Name("wide", ast.Load()), [node], [])
 
 
 @lru_cache(maxsize=4096)

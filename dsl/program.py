@@ -60,6 +60,10 @@ class Graph:
             self.depths.append(1 + max((self.depths[a] for a in value.arguments), default=0))
         return self._numbers[key]
 
+    def copy(self) -> "Graph":
+        """Return a graph of the same values, to add others to."""
+        return Graph(list(self.values), list(self.shapes), list(self.depths), dict(self._numbers))
+
     def number(self, literal: float) -> int:
         """Return the value of a literal."""
         return self.add(Value("number", literal=literal))

@@ -2,7 +2,7 @@
 
 The same lines run on Python floats (one model) and on tensors (a population with a value per
 row). Where Python would raise or turn complex (0 division, overflow, log of 0), the compiled rule
-falls back to tensors, so both give IEEE infinities and NaN.
+falls back to tensors throughout, so both give IEEE infinities and NaN.
 """
 
 import math
@@ -25,6 +25,7 @@ def where(condition: bool, x: float, y: float) -> float:
 
 
 FLOAT: Mapping[str, Any] = {
+    "abs": math.fabs,
     "cos": math.cos,
     "exp": math.exp,
     "log": math.log,
@@ -56,6 +57,7 @@ def _tensor(value: Any, device: torch.device | None) -> torch.Tensor:
 
 
 TENSOR: Mapping[str, Any] = {
+    "abs": _lift(torch.abs),
     "cos": _lift(torch.cos),
     "exp": _lift(torch.exp),
     "log": _lift(torch.log),

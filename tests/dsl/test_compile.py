@@ -254,3 +254,31 @@ def test_refuses_what_the_checks_refuse() -> None:
 
 def test_kinds_are_all_used() -> None:
     assert {row.kind for row in OPERATORS.values()} == set(Kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("1 / 0 * g", math.inf),
+        ("10 ^ 400 * g", math.inf),
+        ("0 ^ (-1) * g", math.inf),
+        ("(-2) ^ 0.5 * g", math.nan),
+        ("abs((-2) ^ 0.5) * g", math.nan),
+        ("max((-2) ^ 0.5, 1) * g", math.nan),
+        ("a = -2\na ^ 0.5 * g", math.nan),
+        ("2 ^ (2 ^ (2 ^ (2 ^ (2 ^ 2)))) * g", math.inf),
+        ("cd(1 / 0) * g", math.nan),
+        ("where(1 / 0, g, -g)", 1.0),
+        ("where(1 / 0, product(ld), 2) * g", 1.0),
+    ],
+)
+@pytest.mark.parametrize("total", [9.0, torch.full((2, 1), 9.0, dtype=torch.float64)])
+def test_scalars_beyond_what_floats_say_are_infinite_or_no_number(
+    text: str, first: float, total: float | torch.Tensor
+) -> None:
+    rule = compile_rule(text)
+    scalars = rule.scalars(0, total, rule.hyperparameters, {})
+    assert not any(isinstance(value, complex) for value in scalars)
+    update = rule.update(torch.ones(2, 3), torch.ones(2, 3), [], scalars)
+    expected = torch.full((2, 3), first)
+    torch.testing.assert_close(update, expected, equal_nan=True, check_dtype=False)
