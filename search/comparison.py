@@ -4,8 +4,8 @@ import heapq
 from collections.abc import Sequence
 
 from dsl.candidate import Candidate, Proposal, Stage
-from dsl.canonical import canonical_text
 from dsl.outcome import Outcome, TrialState
+from search.identity import behaviour
 from search.ledger import Ledger, check_count, teaches
 from search.settings import Objective
 from search.strategy import History, Strategy
@@ -23,7 +23,7 @@ class WithComparison:
     """A strategy that runs another to its end, then proposes the comparison stage.
 
     The comparison begins when the inner strategy has finished, so every outcome of the search
-    is in. It proposes the `top` rules with the best outcomes that say something else than each
+    is in. It proposes the `top` rules with the best outcomes that behave otherwise than each
     other and than the baselines, best first, then the baselines under their labels. All have
     the same fresh seeds and no learning rate, so the grid chooses one for each alike.
     """
@@ -136,12 +136,12 @@ class WithComparison:
         self._ledger = Ledger(first)
 
     def _planned(self) -> list[tuple[str | None, Candidate]]:
-        known = {_said(candidate) for _, candidate in self.baselines}
+        known = {_known(candidate) for _, candidate in self.baselines}
         found: list[tuple[str | None, Candidate]] = []
         for _, _, candidate in self._best:
-            text = _said(candidate)
-            if text not in known and len(found) < self.top:
-                known.add(text)
+            name = _known(candidate)
+            if name not in known and len(found) < self.top:
+                known.add(name)
                 found.append((None, candidate))
         return [*found, *self.baselines]
 
@@ -152,6 +152,6 @@ class WithComparison:
         )
 
 
-def _said(candidate: Candidate) -> str:
-    """Return what tells a candidate's rule from others; an imported one is what its name says."""
-    return candidate.rule if candidate.imported else canonical_text(candidate.rule)
+def _known(candidate: Candidate) -> str:
+    """Return what tells candidates apart here, where every learning rate is tuned."""
+    return behaviour(candidate.model_copy(update={"lr": None}))

@@ -12,8 +12,9 @@ from dsl.canonical import canonical_text
 from dsl.errors import RuleError
 from dsl.outcome import Outcome
 from dsl.text import parse
-from dsl.validate import check
+from dsl.validate import checked
 from search.controller import Controller, Sample, uniform
+from search.identity import behaviour
 from search.language import Language
 from search.ledger import Ledger, check_count, derived_seed, teaches
 from search.ppo import Learner
@@ -50,7 +51,7 @@ def rule_of(text: str) -> str | None:
     """
     try:
         rule = canonical_text(text)
-        check(parse(rule))
+        checked(parse(rule))
     except RuleError:
         return None
     return rule
@@ -59,9 +60,9 @@ def rule_of(text: str) -> str | None:
 class RuleStrategy:
     """What all discovery shares: no rule twice, numbers, the budget, the walk back from rows.
 
-    The budget counts distinct rules judged. A string whose rule is known, or that a static check
-    refuses, is never proposed. All draws of a call of `ask` come from a generator seeded by the
-    job's seed and the first new number.
+    The budget counts distinct rules judged. A string whose rule behaves as a known one does (see
+    `search.identity`), or that a static check refuses, is never proposed. All draws of a call of
+    `ask` come from a generator seeded by the job's seed and the first new number.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class RuleStrategy:
     ) -> None:
         """Judge `budget` rules of `language`, each put into `template`.
 
-        `identity` returns the text under which a rule is tried: texts that it maps to the same
-        one are the same rule. None refuses the text.
+        `identity` returns the text under which a rule is tried, None to refuse it. Texts that
+        behave alike once they are in the template are the same rule.
         """
         self.language = language
         self.objective = objective
@@ -113,7 +114,7 @@ class RuleStrategy:
         self._ledger.restore(history)
         told = []
         for proposal, outcome in history:
-            self._numbers[_key(proposal.candidate.rule)] = proposal.number
+            self._numbers.setdefault(_key(proposal.candidate), proposal.number)
             if outcome is not None and teaches(outcome):
                 told.append((proposal, self._reward(outcome)))
         self._relearn(told, snapshot)
@@ -148,7 +149,7 @@ class RuleStrategy:
     def _new(self, count: int) -> list[Proposal]:
         """Return up to `count` rules never proposed; fewer only if the language runs dry."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self._ledger.next))
-        found: list[tuple[str, list[int], float]] = []
+        found: list[tuple[Candidate, list[int], float]] = []
         repeats: list[tuple[list[int], float, int]] = []
         first = self._ledger.next
         for sample in self._rounds(count, found, generator):
@@ -157,24 +158,29 @@ class RuleStrategy:
             ):
                 if len(found) == count:
                     break
-                rule = self._identity(self.language.decode(tokens))
-                key = b"" if rule is None else _key(rule)
-                if rule is None or key in self._numbers:
+                candidate = self._candidate(tokens)
+                key = b"" if candidate is None else _key(candidate)
+                if candidate is None or key in self._numbers:
                     repeats.append((tokens, log_prob, self._numbers.get(key, FAULTY)))
                 else:
                     self._numbers[key] = first + len(found)
-                    found.append((rule, tokens, log_prob))
+                    found.append((candidate, tokens, log_prob))
         self._exhausted = len(found) < count
         return [
             self._ledger.open(
                 Proposal(
                     number=first + i,
-                    candidate=self.template.model_copy(update={"rule": rule}),
+                    candidate=candidate,
                     memo=self._memo(tokens, log_prob, repeats[i :: len(found)][:REPEATS]),
                 )
             )
-            for i, (rule, tokens, log_prob) in enumerate(found)
+            for i, (candidate, tokens, log_prob) in enumerate(found)
         ]
+
+    def _candidate(self, tokens: list[int]) -> Candidate | None:
+        """Return what a string says, put into the template; None if it is refused."""
+        rule = self._identity(self.language.decode(tokens))
+        return None if rule is None else self.template.model_copy(update={"rule": rule})
 
     def _rounds(
         self, count: int, found: Sequence[Any], generator: torch.Generator
@@ -296,6 +302,6 @@ class ReinforcementStrategy(RuleStrategy):
             self._learn(missed[start : start + EVEN_ROWS])
 
 
-def _key(rule: str) -> bytes:
-    """Return 16 bytes that stand for a rule, so that a long search remembers little."""
-    return hashlib.sha256(rule.encode()).digest()[:16]
+def _key(candidate: Candidate) -> bytes:
+    """Return 16 bytes that stand for what a candidate does: a long search remembers little."""
+    return hashlib.sha256(behaviour(candidate, canonical=True).encode()).digest()[:16]

@@ -70,6 +70,32 @@ def test_the_best_and_the_baselines_are_judged_anew() -> None:
     assert strategy.ask(3) == []
 
 
+def test_rules_that_behave_alike_are_compared_once() -> None:
+    class Given:
+        """A search that is over once it is told: these rules, each as good as its place."""
+
+        finished = False
+        rules = ("2 * g", "exp(g) * exp(w)", "exp(g + w)", "trace(g, 0.9) / 3", "adam", "sign(g)")
+
+        def ask(self, count: int) -> list[Proposal]:
+            candidates = [Candidate(rule=rule, seed=SEED) for rule in self.rules]
+            asked = [Proposal(number=i, candidate=c) for i, c in enumerate(candidates)]
+            return [] if self.finished else asked
+
+        def tell(self, outcomes: list[Outcome]) -> None:
+            self.finished = True
+
+    strategy = WithComparison(Given(), LOSS, 3, BASELINES, SEED)  # type: ignore[arg-type]
+    found = [
+        Outcome(number=p.number, state=TrialState.COMPLETE, metrics={"validation_loss": p.number})
+        for p in strategy.ask(6)
+    ]
+    strategy.tell(found)
+    rules = [proposal.candidate.rule for proposal in strategy.ask(6)]
+    # adam without decay is not adamw
+    assert rules[:3] == ["exp(g) * exp(w)", "adam", "sign(g)"]
+
+
 def test_it_waits_for_every_outcome_of_the_search() -> None:
     strategy = make()
     waiting = strategy.ask(20)
@@ -136,3 +162,15 @@ def test_fresh_seeds_are_seeds_and_far_from_the_search(seed: int) -> None:
     assert Candidate.model_validate({"rule": "g", "seed": fresh_seed(seed)})
     assert abs(fresh_seed(seed) - seed) > 64
     assert fresh_seed(seed) + 64 < 2**31
+
+
+def test_an_optimizer_of_another_library_is_a_baseline_too() -> None:
+    """It is no rule, so nothing found can say the same, and no other library's optimizer does."""
+    names = ("pytorch_optimizer.SOAP", "torch.optim.Muon")
+    baselines = [(name, Candidate(rule=name, decay="own")) for name in names]
+    inner = make().inner
+    strategy = WithComparison(inner, LOSS, 2, [*BASELINES, *baselines], SEED)
+    search(strategy)
+    proposals = strategy.ask(20)
+    assert [p.label for p in proposals[2:]] == ["sgd", "momentum", "adamw", *names]
+    assert [p.candidate.rule for p in proposals[-2:]] == list(names)

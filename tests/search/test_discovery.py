@@ -7,6 +7,7 @@ import torch
 
 from dsl.candidate import Candidate, Proposal
 from dsl.canonical import canonical_text
+from dsl.fingerprint import fingerprint
 from dsl.outcome import Outcome, TrialState
 from search.controller import Sample
 from search.discovery import RandomStrategy, ReinforcementStrategy, RuleStrategy, rule_of
@@ -80,6 +81,29 @@ def test_a_small_language_is_searched_to_its_end(make: type) -> None:
     rows = search(strategy)
     assert {proposal.candidate.rule for proposal, _ in rows} == every
     assert len(rows) == len(every) < language.size
+
+
+TWINS = Lists(("g", "m", "2"), ("{x}", "exp({x})", "2 * {x}"), ("{x} * {y}", "exp({x} + {y})"))
+
+
+@pytest.mark.parametrize(("decay", "scales"), [("none", False), ("decoupled", True)])
+@pytest.mark.parametrize("strategy", [RandomStrategy, ReinforcementStrategy])
+def test_a_rule_that_behaves_as_a_known_one_is_not_tried(
+    strategy: type, decay: str, scales: bool
+) -> None:
+    language = Language(LanguageSettings(groups=1), TWINS)
+    template = Candidate(rule="g", decay=decay, weight_decay=0.1)
+    more = (FAST,) if strategy is ReinforcementStrategy else ()
+    rows = search(strategy(language, Objective(), 1000, template, 0, *more))
+    tried = [proposal.candidate.rule for proposal, _ in rows]
+    forms = {rule_of(language.decode(string)) for string in language.strings()} - {None}
+    prints = {fingerprint(form, scale_free=not scales) for form in forms}
+    assert len(tried) == len(prints) < len(forms)
+    assert {fingerprint(rule, scale_free=not scales) for rule in tried} == prints
+    again = strategy(language, Objective(), 1000, template, 0, *more)
+    again.restore(rows[:9], None)
+    rest = {fingerprint(p.candidate.rule, scale_free=not scales) for p, _ in search(again)}
+    assert rest == prints - {fingerprint(rule, scale_free=not scales) for rule in tried[:9]}
 
 
 def test_rules_that_a_static_check_refuses_have_no_canonical_text() -> None:

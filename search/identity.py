@@ -1,0 +1,31 @@
+"""When two candidates are the same one: what they do, not what they are called."""
+
+from dsl.candidate import Candidate
+from dsl.fingerprint import fingerprint
+
+
+def behaviour(candidate: Candidate, *, canonical: bool = False) -> str:
+    """Return a name that candidates share if they train alike, apart from their seeds.
+
+    Of the rule the fingerprint counts; its scale does not where the learning rate is tuned and
+    nothing beside the update is measured by it, as decay in torch's convention is. An optimizer
+    of another library is what its name says.
+
+    Args:
+        candidate: A rule with its numbers.
+        canonical: The rule is in canonical form already, which saves finding it.
+
+    Raises:
+        RuleError: The candidate's rule is none.
+    """
+    decays = candidate.decay != "none" and candidate.weight_decay != 0.0
+    tuned = candidate.lr is None and not (decays and candidate.decay in ("decoupled", "own"))
+    said = candidate.rule
+    if not candidate.imported:
+        said = fingerprint(said, scale_free=tuned, canonical=canonical)
+    numbers = candidate.model_dump_json(
+        include={"lr", "hyperparameters", "schedule"}
+        | ({"decay", "weight_decay"} if decays else set()),
+        exclude_defaults=True,
+    )
+    return f"{said} {numbers}"

@@ -1,0 +1,51 @@
+"""Candidates are the same if they train alike, whatever their texts are."""
+
+import pytest
+
+from dsl.candidate import Candidate, ScheduleSpec
+from search.identity import behaviour
+
+
+def named(rule: str = "g", **numbers: object) -> str:
+    return behaviour(Candidate.model_validate({"rule": rule, **numbers}))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (named("2 * g"), named("g")),
+        (named("exp(g) * exp(m)"), named("exp(g + m)")),
+        (named(seed=1), named(seed=2)),
+        (named("2 * g", decay="paper", weight_decay=0.1), named(decay="paper", weight_decay=0.1)),
+        (named(decay="l2"), named()),
+        (named("pytorch_optimizer.Muon"), named("pytorch_optimizer.Muon", seed=3)),
+    ],
+)
+def test_the_same(one: str, other: str) -> None:
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (named(), named("m")),
+        (named("2 * g", lr=0.1), named("g", lr=0.1)),
+        (named(lr=0.1), named(lr=0.2)),
+        (named(), named(decay="l2", weight_decay=0.1)),
+        (named(decay="paper", weight_decay=0.1), named(decay="l2", weight_decay=0.1)),
+        (
+            named("2 * g", decay="decoupled", weight_decay=0.1),
+            named("g", decay="decoupled", weight_decay=0.1),
+        ),
+        (named("trace(g, mu)"), named("trace(g, mu)", hyperparameters={"mu": 0.5})),
+        (named(), named(schedule=ScheduleSpec(name="cosine"))),
+        (named("pytorch_optimizer.Muon"), named("pytorch_optimizer.SOAP")),
+    ],
+)
+def test_not_the_same(one: str, other: str) -> None:
+    assert one != other
+
+
+def test_the_name_is_the_same_for_a_canonical_form() -> None:
+    candidate = Candidate(rule="adam")
+    assert behaviour(candidate, canonical=True) == behaviour(candidate)
