@@ -17,29 +17,33 @@ def curvatures() -> Tensor:
 
 
 @cache
-def _centres() -> Tensor:
+def _place() -> tuple[Tensor, Tensor]:
+    """Return the centres [16384, 100] and their mean [100], float32."""
     import numpy as np
 
     # the legacy generator, whose stream NumPy never changes
-    drawn = torch.from_numpy(np.random.RandomState(4).standard_normal((EXAMPLES, SIZE)))
-    # exactly centred: the mean over all examples is then the bowl round 0
-    return ((drawn - drawn.mean(0)) / curvatures().sqrt()).to(torch.float32)
+    draw = np.random.RandomState(4)
+    spread = torch.from_numpy(draw.standard_normal((EXAMPLES, SIZE)))
+    middle = torch.from_numpy(draw.standard_normal(SIZE)).to(torch.float32)
+    # exactly centred: the mean of all examples' bowls is then the bowl round the middle
+    spread = (spread - spread.mean(0)) / curvatures().sqrt()
+    return middle + spread.to(torch.float32), middle
 
 
 class NoisyQuadratic(Landscape):
     """The noisy quadratic model (Zhang et al. 2019, arXiv 1907.04164): h_k = 1/k, noise diag(h).
 
     Each of 16,384 training examples is a bowl Σ h_k (w_k - c_k)²/2 with a centre c of its own,
-    of variance 1/h_k, so that a batch's gradient is h·w plus noise of variance h/batch. Judged is
-    the bowl without noise, Σ h_k w_k²/2; the training loss keeps a floor of 50, the centres'
-    spread, that nobody can lower. Seeds draw the start, N(0, 1), and the batches.
+    of variance 1/h_k round the common middle, so that a batch's gradient has noise of variance
+    h/batch. Judged is the bowl round the middle; the training loss keeps a floor of 50, the
+    centres' spread, that nobody can lower. Seeds draw the start, N(0, 1), and the batches.
     """
 
     name = "noisy-quadratic"
     description = (
         "a quadratic bowl of 100 dimensions, condition number 100, gradients with noise that "
         "batches average (16,384 examples), random start; validation_loss is without the noise, "
-        "minimum 0 at 0"
+        "minimum 0 at a fixed random point"
     )
 
     def module(self) -> nn.Module:
@@ -47,21 +51,23 @@ class NoisyQuadratic(Landscape):
         return Point(torch.randn(SIZE))
 
     def minimum(self) -> Tensor:
-        """Return the origin, [100]."""
-        return torch.zeros(SIZE)
+        """Return the centres' mean, [100]."""
+        return _place()[1]
 
     def value(self, point: Tensor) -> Tensor:
         """Return the value without noise at `point` [100]."""
-        return (curvatures().to(point.device, point.dtype) * point.square()).sum() / 2
+        away = point - self.minimum().to(point.device, point.dtype)
+        return (curvatures().to(point.device, point.dtype) * away.square()).sum() / 2
 
     def examples(self, split: Split) -> Examples:
         """Return (centres [16384, 100] float32,) to train on; the other splits have no noise."""
-        return (_centres(),) if split == "train" else ()
+        return (_place()[0],) if split == "train" else ()
 
     def loss(self, model: Model, batch: Examples) -> Tensor:
         """Return the mean over the batch of the bowls round its centres."""
         point, (centres,) = model(), batch
         h = curvatures().to(point.device, point.dtype)
-        # multiplied out, since the centres' own part is the same for all rows of a seed
-        floor = (h * centres.square()).sum(-1).mean() / 2
-        return self.value(point) - (h * centres.mean(0) * point).sum() + floor
+        # multiplied out, so that rows of one seed share all that depends on the batch alone
+        mean = centres.mean(0)
+        spread = (h * (centres - mean).square()).sum(-1).mean()
+        return ((h * (point - mean).square()).sum() + spread) / 2

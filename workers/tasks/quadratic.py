@@ -11,15 +11,16 @@ SIZE, CONDITION = 40, 1000.0
 
 
 @cache
-def _axes() -> Tensor:
-    """Return a random rotation, [40, 40] float64."""
+def _place() -> tuple[Tensor, Tensor]:
+    """Return a random rotation [40, 40] and the minimum [40], float64."""
     import numpy as np
 
     # the legacy generator, whose stream NumPy never changes
-    drawn = np.random.RandomState(3).standard_normal((SIZE, SIZE))
-    rotation, upper = np.linalg.qr(drawn)
+    draw = np.random.RandomState(3)
+    rotation, upper = np.linalg.qr(draw.standard_normal((SIZE, SIZE)))
     # the sign of each column is the library's choice; fix it
-    return torch.from_numpy(rotation * np.sign(np.diag(upper)))
+    rotation = rotation * np.sign(np.diag(upper))
+    return torch.from_numpy(rotation), torch.from_numpy(draw.standard_normal(SIZE))
 
 
 def curvatures() -> Tensor:
@@ -28,20 +29,22 @@ def curvatures() -> Tensor:
 
 
 def hessian() -> Tensor:
-    """Return the matrix H of f(w) = w·Hw/2, [40, 40] float64."""
-    return _axes().T @ torch.diag(curvatures()) @ _axes()
+    """Return the matrix H of f(w) = (w - c)·H(w - c)/2, [40, 40] float64."""
+    axes, _ = _place()
+    return axes.T @ torch.diag(curvatures()) @ axes
 
 
 class Quadratic(Landscape):
-    """w·Hw/2 in 40 dimensions, condition number 1,000, rotated; seeds draw the start, N(0, 1).
+    """A bowl in 40 dimensions, condition number 1,000, rotated; seeds draw the start, N(0, 1).
 
-    Being rotated, it gives nothing to rules that scale each weight's step by itself.
+    Being rotated, it gives nothing to rules that scale each weight's step by itself. Its minimum
+    is not the origin, where weight decay alone would lead.
     """
 
     name = "quadratic"
     description = (
         "a rotated quadratic bowl of 40 dimensions, condition number 1,000, random start, "
-        "minimum 0 at 0; no data: every loss is the function's value"
+        "minimum 0 at a fixed random point; no data: every loss is the function's value"
     )
 
     def module(self) -> nn.Module:
@@ -49,10 +52,11 @@ class Quadratic(Landscape):
         return Point(torch.randn(SIZE))
 
     def minimum(self) -> Tensor:
-        """Return the origin, [40]."""
-        return torch.zeros(SIZE)
+        """Return the fixed point drawn from N(0, 1), [40] float64."""
+        return _place()[1]
 
     def value(self, point: Tensor) -> Tensor:
         """Return the function's value at `point` [40]."""
-        turned = _axes().to(point.device, point.dtype) @ point
+        axes, centre = (value.to(point.device, point.dtype) for value in _place())
+        turned = axes @ (point - centre)
         return (curvatures().to(point.device, point.dtype) * turned.square()).sum() / 2

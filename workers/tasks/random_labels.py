@@ -10,7 +10,7 @@ from workers.tasks.digits import CLASSES, PIXELS, digits
 from workers.tasks.splits import Splits
 from workers.tasks.task import Examples, Split
 
-HIDDEN, IMAGES = 64, 512
+HIDDEN, IMAGES = 64, 256
 
 
 @cache
@@ -25,7 +25,7 @@ def _load() -> Splits:
 
 
 class RandomLabels(Classification):
-    """512 digits whose labels have been permuted (Zhang et al. 2017, arXiv 1611.03530).
+    """256 digits whose labels have been permuted (Zhang et al. 2017, arXiv 1611.03530).
 
     There is nothing to generalise, so `validation_*` are measured on the training images: the
     question is how fast a rule fits. The test split keeps its true labels, so that a sound run
@@ -34,7 +34,7 @@ class RandomLabels(Classification):
 
     name = "random-labels"
     description = (
-        "512 real digits with permuted labels, a 64-64-10 perceptron with ReLU: memorisation, "
+        "256 real digits with permuted labels, a 64-64-10 perceptron with ReLU: memorisation, "
         "measured on the training images; the 359 test images keep their true labels (chance)"
     )
 
