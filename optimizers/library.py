@@ -82,15 +82,19 @@ class LibraryEntry:
             f"pip install {self.package}"
         )
 
-    @cached_property
+    @property
     def arguments(self) -> Mapping[str, inspect.Parameter]:
         """The constructor's arguments by name, but for `params` and `lr`.
 
         Raises:
-            ModuleNotFoundError: Its library is not installed.
+            ModuleNotFoundError: Its library is not installed; so too all that is read from here.
         """
         if sentence := self.missing():
             raise ModuleNotFoundError(sentence)
+        return self._arguments
+
+    @cached_property
+    def _arguments(self) -> Mapping[str, inspect.Parameter]:
         signature = inspect.signature(getattr(import_module(self.module), self.cls))
         # Libraries that take **kwargs swallow misspelt options: only what they name is taken.
         return MappingProxyType(
@@ -240,12 +244,11 @@ def library_optimizer(
     if name not in LIBRARY:
         raise ValueError(f"there is no optimizer '{name}'; allowed: {', '.join(sorted(LIBRARY))}")
     entry = LIBRARY[name]
-    if sentence := entry.missing():
-        raise ModuleNotFoundError(sentence)
+    allowed = entry.arguments
     for option in options:
-        if option not in entry.arguments:
+        if option not in allowed:
             raise ValueError(
-                f"'{name}' has no option '{option}'; allowed: {', '.join(sorted(entry.arguments))}"
+                f"'{name}' has no option '{option}'; allowed: {', '.join(sorted(allowed))}"
             )
     cls = getattr(import_module(entry.module), entry.cls)
     params = list(params)

@@ -1,6 +1,7 @@
 """The two job bodies: what a person submits, what the store keeps, what the dispatcher runs."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, TypeAdapter, field_validator
@@ -39,10 +40,13 @@ def _known(optimizer: str) -> str:
 
 
 def _unknown(what: str, value: str, allowed: Iterable[str]) -> NoReturn:
+    names = sorted(allowed)
+    near = get_close_matches(value[:64], names, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
     raise PydanticCustomError(
         "unknown_name",
-        "there is no {what} '{value}'; allowed: {allowed}",
-        {"what": what, "value": value, "allowed": ", ".join(sorted(allowed))},
+        "there is no {what} '{value}'{hint}; allowed: {allowed}",
+        {"what": what, "value": value, "hint": hint, "allowed": ", ".join(names)},
     )
 
 

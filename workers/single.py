@@ -129,7 +129,7 @@ class Single:
             if reason is None:
                 self._optimizer.step()
             return reason
-        except (ArithmeticError, ValueError, LinAlgError) as error:
+        except (ArithmeticError, LinAlgError) as error:
             # numbers that ran away break a matrix decomposition before they reach the loss
             return f"the optimizer cannot go on ({_first_line(error)})"
 

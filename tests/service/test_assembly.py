@@ -102,3 +102,9 @@ def test_populations_leave_the_sampler_rounds_to_learn_in() -> None:
     assert population_of(tune(population=200), 2) == 200
     assert population_of(tune(budget={"trials": 100_000}), 2) == 64
     assert population_of(discover(), 2) == 32
+
+
+def test_what_is_trained_one_by_one_comes_in_small_populations_unless_it_is_pruned() -> None:
+    assert population_of(tune(optimizer="soap", pruner={"name": "none"}), 2) == 8
+    assert population_of(tune(optimizer="soap", pruner={"name": "none"}, population=30), 2) == 30
+    assert population_of(tune(optimizer="soap"), 2) == 20
