@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import torch
 
 from dsl.compile import compile_rule
-from dsl.operands import OPERANDS
 from dsl.operators import OPERATORS, Kind, Operator
 from dsl.program import Program, Shape, Value
 from dsl.randomness import Draw, normal, uniform
 from dsl.scalars import FLOAT, TENSOR
 
-__all__ = ["TIMES", "TOTAL", "Trajectory", "trajectory"]
+__all__ = ["SEED", "TIMES", "TOTAL", "Trajectory", "numbers", "probe", "trajectory"]
 
 TIMES = (0, 1, 2, 3, 4, 7, 20, 90, 400, 2000, 9000, 20000)
 """The steps t that the probe visits: a rule that waits for step 1,000 shows it."""
@@ -28,8 +27,11 @@ TOTAL = 10007.3
 
 SEED = 1709
 
-_DECADES = 30
-"""Coordinates with gradients, each of its own order of magnitude."""
+_COLUMNS = (40, 10, 1)
+"""Coordinates with gradients of one order of magnitude, of changing ones, and of 0."""
+
+_ELSEWHERE = 1_000_000
+"""Numbers from this one on are free for other purposes."""
 
 _KEPT = 512
 """State trajectories remembered: nearly all rules average g, its square or its cube."""
@@ -37,6 +39,9 @@ _KEPT = 512
 REACH = 100.0
 """Gradients are hardly larger, so the probe does not tell clip(g, 200) from g. Larger ones would
 make exp overflow on the way to what can be finite: exp(g) * exp(-g)."""
+
+_FACTORS = frozenset({"mul", "div", "neg"})
+"""Operators of which the probe shows every number."""
 
 _Column = float | torch.Tensor
 """A scalar at every step: a float where it is constant, else [steps, 1]."""
@@ -71,27 +76,42 @@ def trajectory(program: Program, text: str) -> Trajectory:
 def probe() -> tuple[torch.Tensor, torch.Tensor]:
     """Return gradients and weights, [steps, coordinates] each, float64.
 
-    Gradients of all orders of magnitude from 1e-16, where averages over their roots vanish beside
-    eps, to 100, with signs that persist and signs that flip; one is 0 at every second step and
-    one always, as under a dead unit. Weights of all orders from 1e-7 to 100, in another order.
+    Gradients of all orders of magnitude from 1e-48, whose eighth root a clip of the search
+    language still tells from its sign, to 100; with signs that persist and signs that flip; some
+    of another order at every step, so that averages and gradients differ; one that is 0 at every
+    second step and one that always is, as under a dead unit. Weights of all orders from 1e-7 to
+    100.
     """
-    like = torch.empty(len(TIMES), _DECADES + 1, dtype=torch.float64)
-    decades = torch.linspace(-16.0, 2.0, _DECADES, dtype=torch.float64)
-    scale = torch.cat([10.0**decades, torch.zeros(1, dtype=torch.float64)])
-    drift = 1.5 * torch.cos(torch.arange(_DECADES + 1, dtype=torch.float64))
-    gradients = scale * (normal(Draw(SEED, 0), 0, like) + drift)
-    gradients[::2, 23] = 0.0
-    order = torch.arange(_DECADES + 1) * 12 % (_DECADES + 1)
-    sizes = (10.0 ** torch.linspace(-7.0, 2.0, _DECADES + 1, dtype=torch.float64))[order]
-    weights = sizes * (normal(Draw(SEED, 1), 0, like) + 0.5)
+    like = torch.empty(len(TIMES), sum(_COLUMNS), dtype=torch.float64)
+    steady, changing, zero = _COLUMNS
+    exponents = torch.linspace(-48.0, 2.0, steady, dtype=torch.float64)
+    drift = 1.5 * torch.cos(torch.arange(sum(_COLUMNS), dtype=torch.float64))
+    gradients = normal(Draw(SEED, 0), 0, like) + drift
+    gradients[:, :steady] *= 10.0**exponents
+    gradients[:, steady : steady + changing] *= _spread(Draw(SEED, 2), 0, like[:, :changing], 20.0)
+    gradients[::2, steady - 3] = 0.0
+    gradients[:, -zero:] = 0.0
+    weights = normal(Draw(SEED, 1), 0, like) + 0.5
+    weights *= 100.0 * _spread(Draw(SEED, 3), 0, like[:1], 9.0)
     return gradients, weights
 
 
+def _spread(draw: Draw, index: int, like: torch.Tensor, decades: float) -> torch.Tensor:
+    """Return numbers evenly spread over so many orders of magnitude below 1."""
+    return 10.0 ** (-decades * uniform(draw, index, like))
+
+
+def _normal(draw: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
+    """Return what stands for normal numbers: small ones are not as rare."""
+    small = Draw(draw.seed, draw.t, draw.first + _ELSEWHERE)
+    return normal(draw, index, like) * _spread(small, index, like, 12.0)
+
+
 @cache
-def _random(draw: str, index: int) -> torch.Tensor:
+def numbers(draw: str, index: int) -> torch.Tensor:
     """Return the numbers of one draw of a rule at every step."""
     gradients, _ = probe()
-    function = {"uniform": uniform, "normal": normal}[draw]
+    function = {"uniform": uniform, "normal": _normal}[draw]
     rows = [function(Draw(SEED, t), index, g) for t, g in zip(TIMES, gradients, strict=True)]
     return torch.stack(rows)
 
@@ -99,13 +119,14 @@ def _random(draw: str, index: int) -> torch.Tensor:
 def _stepped(text: str) -> torch.Tensor:
     """Step the compiled rule, one step after the other."""
     rule = compile_rule(text)
+    update = rule.bind(normal=_normal)
     gradients, weights = probe()
     state = rule.initial_state(gradients[0])
     memory: dict[str, float] = {}
     updates = []
     for t, g, w in zip(TIMES, gradients, weights, strict=True):
         scalars = rule.scalars(t, TOTAL, rule.hyperparameters, memory)
-        updates.append(rule.update(g, w, state, scalars, Draw(SEED, t)).clone())
+        updates.append(update(g, w, state, scalars, Draw(SEED, t)).clone())
     return torch.stack(updates)
 
 
@@ -114,8 +135,8 @@ _NAMES: dict[str, Any] = {
     "norm": lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True),
     "mean": lambda x: x.mean(-1, keepdim=True),
     "rms": lambda x: x.square().mean(-1, keepdim=True).sqrt(),
-    "uniform": lambda draw, index, like: _random("uniform", index),
-    "normal": lambda draw, index, like: _random("normal", index),
+    "uniform": lambda draw, index, like: numbers("uniform", index),
+    "normal": lambda draw, index, like: numbers("normal", index),
     "draw": None,
     "g": None,
 }
@@ -187,10 +208,10 @@ class _Run:
             if value.operator == "drop":
                 p = self.scalar(value.arguments[1])
                 found.append(tuple(p.flatten().tolist()) if isinstance(p, torch.Tensor) else (p,))
-            elif value.operator in ("number", "name") and value.name not in OPERANDS:
-                constant = self.scalar(index)
-                if isinstance(constant, float) and abs(constant) >= REACH:
-                    found.append((abs(constant),))
+            elif value.arguments and value.operator not in _FACTORS:
+                scalars = [a for a in value.arguments if self.graph.shapes[a] is Shape.SCALAR]
+                constants = [c for c in map(self.scalar, scalars) if isinstance(c, float)]
+                found += [(abs(c),) for c in constants if abs(c) >= REACH]
         return tuple(sorted(found))
 
     def tensor(self, index: int, row: Operator, value: Value, draw: int) -> torch.Tensor:
