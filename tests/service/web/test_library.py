@@ -42,7 +42,11 @@ def test_a_tune_job_names_one_and_its_numbers(live: Live) -> None:
     [
         (library_tune(beta3=LR), "#/space/beta3", "no parameter of soap 'beta3'; allowed: beta1"),
         (library_tune(precondition_frequency=LR), "#/space/precondition_frequency", "type 'int'"),
-        ({**library_tune(), "optimizer": "soup"}, "#/optimizer", "'soup' (did you mean 'soap'?); allowed"),
+        (
+            {**library_tune(), "optimizer": "soup"},
+            "#/optimizer",
+            "'soup' (did you mean 'soap'?); allowed",
+        ),
         (
             {**DISCOVER, "comparison": {"baselines": ["sgd", "moon"]}},
             "#/comparison/baselines",
