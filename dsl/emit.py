@@ -5,6 +5,7 @@ are printed from the graph through the operator table's templates, never from a 
 """
 
 import keyword
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -30,10 +31,10 @@ _EXPOSED = re.compile(r"(?<!\()(?<!, )\{(\d)\}|\{(\d)\}(?![,)])")
 """Finds a template's argument that is not between parentheses or commas."""
 
 _TAKEN = frozenset(
-    {"T", "abs", "closure", "cos", "draw", "exp", "g", "group", "hyper", "log", "loss", "lr"}
-    | {"math", "max", "mean", "memory", "min", "norm", "normal", "now", "params", "pi", "range"}
-    | {"rms", "scalars", "seed", "self", "sign", "sqrt", "state", "step", "t", "torch", "u"}
-    | {"uniform", "update", "w", "where"}
+    {"T", "abs", "advance", "change", "closure", "cos", "draw", "exp", "g", "group", "hyper"}
+    | {"kept", "log", "loss", "lr", "math", "max", "mean", "memory", "min", "norm", "normal", "now"}
+    | {"params", "penalty", "pi", "range", "rms", "scalars", "seed", "self", "sign", "sqrt"}
+    | {"state", "step", "t", "torch", "u", "uniform", "update", "values", "w", "where"}
 )
 """Names that generated code gives a meaning of its own."""
 
@@ -95,6 +96,7 @@ class _Emitter:
             self.lines.hyperparameters[name] = self.unique(name)
         self.draws: dict[int, int] = {}
         self.complements: dict[int, str] = {}
+        self.logarithms: dict[int, str] = {}
         self.late: list[tuple[str, int]] = []
         order = program.order
         self.uses = Counter(a for i in order for a in self.graph.values[i].arguments)
@@ -209,6 +211,8 @@ class _Emitter:
             average = value.arguments[0]
             return f"{self.text[average][0]} / {self.weight(average)}", PRECEDENCE["/"]
         arguments = value.arguments
+        if row.name == "pow" and self.positive(arguments[0]):
+            return self.exponential(*arguments)
         if row.mixed and Shape.SCALAR in [self.graph.shapes[a] for a in arguments]:
             first, second = arguments
             if self.graph.shapes[first] is Shape.SCALAR:
@@ -223,6 +227,30 @@ class _Emitter:
         if row.kind is Kind.RANDOM:
             extra = {"index": self.draws.setdefault(index, len(self.draws))}
         return self.fill(row, row.tensor, written, extra)
+
+    def positive(self, index: int) -> bool:
+        """Tell whether a base is a scalar that is meant to be positive, by its default."""
+        value = self.graph.values[index]
+        literal = value.literal
+        if value.operator == "name":
+            literal = self.program.hyperparameters.get(value.name, 0.0)
+        return value.operator in ("name", "number") and 0.0 < literal < math.inf
+
+    def exponential(self, base: int, exponent: int) -> tuple[str, int]:
+        """Write a power of a scalar as exp, for which processors have fast code."""
+        literal = self.graph.literal(base)
+        written = self.operand(exponent)
+        if literal is None:
+            if base not in self.logarithms:
+                name, _ = self.scalar(base)
+                self.logarithms[base] = self.unique(f"log_{name}")
+                self.lines.scalar_lines.append(f"{self.logarithms[base]} = log({name})")
+            factor = self.give(self.logarithms[base])
+        else:
+            factor = repr(math.log(literal))
+        if factor == "1.0":
+            return f"torch.exp({written[0]})", _ATOM
+        return f"torch.exp({factor} * {_bracket(written, 3)})", _ATOM
 
     def where(self, arguments: tuple[int, ...], written: list[tuple[str, int]]) -> str:
         """Write torch.where, which wants a tensor first and takes its type from its branches."""

@@ -3,10 +3,8 @@
 The file's update lines are the very lines that were trained (`dsl.emit`).
 """
 
-import inspect
 import keyword
 import math
-import re
 import textwrap
 from collections.abc import Callable, Mapping
 
@@ -14,18 +12,37 @@ from dsl import randomness, scalars
 from dsl.candidate import Decay
 from dsl.compile import compile_rule
 from dsl.emit import Lines, emit
+from dsl.files import WIDTH, called, indented, plain, words, wrapped
+from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
 from dsl.text import format_rule, parse
 from dsl.validate import checked
 
 __all__ = ["to_torch"]
 
-_WIDTH = 92
-
 _RESERVED = frozenset(
-    {"lr", "maximize", "params", "seed", "self", "total_steps", "weight_decay"}
-    | {"defaults", "initial_lr", "math", "super", "torch", "SLOTS", "ValueError", *keyword.kwlist}
+    {"T", "compiled", "defaults", "foreach", "initial_lr", "lr", "math", "maximize", "memory"}
+    | {"params", "seed", "self", "super", "t", "torch", "total_steps", "weight_decay"}
+    | {"RuntimeError", "ValueError", *keyword.kwlist}
 )
 """What the exported class uses otherwise: a hyperparameter so named gets the prefix `rule_`."""
+
+_TAKEN = frozenset(
+    {
+        "SLOTS",
+        "advance",
+        "cos",
+        "each_piece",
+        "exp",
+        "log",
+        "math",
+        "mix",
+        "normal",
+        "pi",
+        "scalars",
+    }
+    | {"sign", "sqrt", "stream", "torch", "uniform", "update", "where"}
+)
+"""Names of the file that the class cannot have."""
 
 _REDUCTIONS = {
     "norm": "def norm(x):\n    return torch.linalg.vector_norm(x)\n",
@@ -35,73 +52,70 @@ _REDUCTIONS = {
 
 _DECAYS: Mapping[Decay, tuple[str, str]] = {
     "none": ("", ""),
-    "l2": ("g <- g + weight_decay * w first", ""),
-    "decoupled": ("w <- w - lr * weight_decay * w beside it", '1.0 - group["lr"] * {decay}'),
+    "l2": ("g <- g + weight_decay * w first", 'group["weight_decay"]'),
+    "decoupled": (
+        "w <- w - lr * weight_decay * w beside it",
+        '1.0 - group["lr"] * group["weight_decay"]',
+    ),
     "paper": (
         "w <- w - (lr / initial lr) * weight_decay * w beside it",
-        "1.0 - eta * {decay}",
+        '1.0 - eta * group["weight_decay"]',
     ),
 }
+"""What each does, and the number that a step needs for it: λ, or what it keeps of the weights."""
 
 _FILE = '''"""{doc}"""
 
 import math
-
 import torch
 
 {functions}
 
 class {name}(torch.optim.Optimizer):
-    """{title}
-
-    Sparse and complex gradients are refused; bfloat16 and float16 weights step in float32.
-    """
+    """{title}"""
 
     def __init__({signature}):
-        if not (math.isfinite(lr) and lr >= 0.0):
-            raise ValueError(f"lr = {{lr}}, but it must be finite and at least 0")
-{checks}        defaults = {defaults}
+        defaults = {{k: x for k, x in locals().items() if k not in ("self", "params", "__class__")}}
+        for key, least in {bounds}:
+            if not least <= defaults[key] < math.inf:
+                raise ValueError(f"{{key}} = {{defaults[key]}}, not finite and at least {{least}}")
         super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure=None):
         """Take one step; `closure` re-evaluates the model and returns the loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-{loop}        return loss
-
-    def _advance(self, p, {arguments}):
-        if p.grad.layout != torch.strided:
-            raise RuntimeError("{name} takes dense gradients, not sparse ones")
-        if p.is_complex():
-            raise RuntimeError("{name} takes real weights, not complex ones")
-        half = p.dtype in (torch.bfloat16, torch.float16)
-        w = p.float() if half else p
-        g = p.grad.to(w.dtype)
-        if group["maximize"]:
-            g = -g
-        state = self.state[p]
-        if not state:
-            state["step"] = 0
-{start}{before}{call}        change = group["lr"] * u
-{shrink}        w.sub_(change)
-        if half:
+        with torch.enable_grad():
+            loss = closure() if closure else None
+{begin}        for group in self.param_groups:
+{before}                if p.is_complex() or p.grad.layout != torch.strided:
+                    raise RuntimeError("{name} takes dense, not sparse or complex gradients")
+                w = p.float() if p.dtype in (torch.bfloat16, torch.float16) else p.detach()
+                g = -p.grad.to(w.dtype) if group["maximize"] else p.grad.to(w.dtype)
+                state = self.state[p]
+                if not state:
+{start}                row = {row}
+{small}                values = {values}
+                key = {key}
+                found.setdefault(key, []).append([x.view(-1) for x in row] if flat else row)
+                half += [(p, w)] if w.dtype != p.dtype else []
+                state["step"] += 1
+        for {unpacked}, rows in found.items():
+            if compiled:
+                self.fast = vars(self).get("fast") or torch.compile(advance, dynamic=True)
+                values = rows[0][0].new_tensor(values)
+{draw}            go = self.fast if compiled else advance
+{loop}        for p, w in half:
             p.copy_(w)
-        state["step"] += 1
+        return loss
 {load}'''
 
 _LOAD = '''
     def load_state_dict(self, state_dict):
         """Take up a state to the bit: torch alone would round it to the weights' type."""
         super().load_state_dict(state_dict)
-        params = [p for group in self.param_groups for p in group["params"]]
-        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
-        for p, i in zip(params, saved):
-            for name in SLOTS if i in state_dict["state"] else ():
-                self.state[p][name] = state_dict["state"][i][name].to(p.device, copy=True)
-'''
+        for i, state in self.state_dict()["state"].items():
+            saved = state_dict["state"][i]
+            state.update({k: saved[k].to(state[k].device, copy=True) for k in SLOTS})'''
 
 
 def to_torch(
@@ -137,29 +151,27 @@ def to_torch(
         name, own, rule.hyperparameters, decay, {"lr": lr, "weight_decay": weight_decay}
     )
     lines = emit(checked(parse(text)))
-    renamed = {key: f"rule_{key}" if key in _RESERVED else key for key in lines.hyperparameters}
-    lines.hyperparameters = {renamed[key]: v for key, v in lines.hyperparameters.items()}
-    numbers = {renamed[key]: own.get(key, value) for key, value in rule.hyperparameters.items()}
+    numbers = {_key(key): own.get(key, value) for key, value in rule.hyperparameters.items()}
     options: dict[str, object] = {**numbers}
     if decay != "none":
         options["weight_decay"] = weight_decay
     if rule.uses_randomness:
         options["seed"] = 0
     options["maximize"] = False
+    options |= {} if rule.uses_randomness or rule.uses_reductions else {"foreach": True}
+    options["compiled"] = False
     body = "\n".join([*lines.scalars_body(), *lines.update_body()])
     signature = ["self", "params", "lr" if lr is None else f"lr={lr!r}", "*"]
     signature += ["total_steps"] * rule.uses_time
     signature += [f"{key}={value!r}" for key, value in options.items()]
-    keys = ["lr", *["total_steps"] * rule.uses_time, *options]
     formula = _formula(text, decay)
     return _FILE.format(
         doc=_docstring(name, formula, lr, rule.uses_time, provenance),
-        functions=_functions(lines, body),
+        functions=_functions(lines, body, decay),
         name=name,
         title=f"w <- w - lr * u with u = {_title(text)}",
-        signature=_wrapped(signature, 17, 4),
-        checks=_checks(decay, rule.uses_time),
-        defaults=_wrapped([f'"{key}": {key}' for key in keys], 19, 8, "{}"),
+        signature=wrapped(signature, 17),
+        bounds=_bounds(decay, rule.uses_time),
         **_shell(lines, body, decay),
     )
 
@@ -171,7 +183,7 @@ def _check_arguments(
     decay: str,
     numbers: Mapping[str, float | None],
 ) -> None:
-    taken = {"SLOTS", "math", "scalars", "torch", "update", *_REDUCTIONS}
+    taken = {*_TAKEN, *_REDUCTIONS}
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name in taken:
         raise ValueError(f"name = {name!r}, but it must be a Python class name such as 'PowerSign'")
     for key in sorted(set(given) - set(known)):
@@ -191,116 +203,141 @@ def _check_arguments(
 
 def _shell(lines: Lines, body: str, decay: Decay) -> dict[str, str]:
     """Return the parts of the class that depend on what the rule uses."""
-    draws = "draw" in _words(body)
-    position = ["first"] * draws
-    scalar_call = ["hyper" if "eta" in lines.hyperparameters else "group"]
-    scalar_call += _scalar_arguments(lines, 'state["step"]', _total(body), 'state["memory"]')
-    own = ["g", "w", "[state[name] for name in SLOTS]" if lines.slots else "[]"]
-    own += [f"scalars({', '.join(scalar_call)})"] * bool(lines.scalars)
-    own += ['(group["seed"], state["step"], first)'] * draws
-    call = [f"u = update({_wrapped(own, 19, 8)})"]
-    start = ['state["memory"] = {}'] * lines.recurrent
-    if lines.slots:
-        start.append("for name, value in SLOTS.items():")
-        start.append("    state[name] = torch.full_like(w, value)")
+    draws = "draw" in words(body)
+    eta = "eta" in lines.hyperparameters
     before: list[str] = []
-    if decay == "paper" or "eta" in lines.hyperparameters:
+    if decay == "paper" or eta:
         before.append('initial = group.get("initial_lr", group["lr"])')
         before.append('eta = group["lr"] / initial if initial else 1.0')
-    if "eta" in lines.hyperparameters:
-        before.append('hyper = {**group, "eta": group["eta"] * eta}')
-    if decay == "l2":
-        before.append('if group["weight_decay"]:\n    g = g + group["weight_decay"] * w')
-    kept = _DECAYS[decay][1].format(decay='group["weight_decay"]')
-    loop = ["first = 0"] * draws + ["for group in self.param_groups:"]
-    loop += ['    for p in group["params"]:', "        if p.grad is not None:"]
-    loop += [f"            self._advance({', '.join(['p', 'group', *position])})"]
-    loop += ["        first += p.numel()"] * draws
+    parameters = ['for p in (p for p in group["params"] if p.grad is not None):']
+    if draws:
+        parameters = ['for p in group["params"]:', "    first += p.numel()"]
+        parameters += ["    if p.grad is None:", "        continue"]
+    start = "step=0" + ", memory={}" * lines.recurrent
+    if lines.slots:
+        start += ", **{k: torch.full_like(w, x) for k, x in SLOTS.items()}"
+    values = ['group["lr"]', _DECAYS[decay][1]]
+    if lines.scalars:
+        given = [*_scalar_arguments(lines, 'state["step"]', _total(body), 'state["memory"]')]
+        given += ['**{**group, "eta": group["eta"] * eta}' if eta else "**group"]
+        values.append(f"*scalars({', '.join(given)})")
+    row = ["g", "w", *["*(state[k] for k in SLOTS)"] * bool(lines.slots)]
+    key = ["tuple(values)", 'group["compiled"]']
+    unpacked = ["values", "compiled"]
+    small = ["flat = all(x.is_contiguous() for x in row)"]
+    if _whole(body):
+        call = ", ".join(["values", *["draw"] * draws, "*row"])
+        loop = ["for row in rows:", f"    go({call})"]
+    else:
+        limit = f"({SMALL_ON_CPU} if w.is_cpu else {SMALL_ON_GPU})"
+        small.append(f'small = flat and group["foreach"] and w.numel() < {limit}')
+        key.append("small")
+        unpacked.append("small")
+        loop = ["each_piece(lambda *row: go(values, *row), rows, small, compiled)"]
+    if draws:
+        key += ['group["seed"]', 'state["step"]', "first - p.numel()"]
+        unpacked.append("*draw")
+    else:
+        key += ["w.dtype", "w.device"]
+        unpacked.append("*_")
     return {
         "load": _LOAD if lines.slots else "",
-        "loop": _indented(loop, 8),
-        "arguments": ", ".join(["group", *position]),
-        "start": _indented(start, 12),
-        "before": _indented(before, 8),
-        "call": _indented(call, 8, hanging=True),
-        "shrink": _indented([f"w.mul_({kept})"] * bool(kept), 8),
+        "begin": indented([f"found, half{', first' * draws} = {{}}, []{', 0' * draws}"], 8),
+        "before": indented([*before, *parameters], 12),
+        "start": indented([f"state.update({start})"], 20),
+        "small": indented(small, 16),
+        "values": wrapped([v for v in values if v], 26, "[]"),
+        "row": wrapped(row, 23, "[]"),
+        "key": wrapped(key, 23, "()"),
+        "unpacked": f"({', '.join(unpacked)})",
+        "draw": indented(["draw = rows[0][0].new_tensor(draw, dtype=torch.int64)"] * draws, 16),
+        "loop": indented(loop, 12),
     }
 
 
-def _functions(lines: Lines, body: str) -> str:
+def _whole(body: str) -> bool:
+    """Tell whether the update needs whole tensors: for reductions, or to number its draws."""
+    return bool(words(body) & {"draw", *_REDUCTIONS})
+
+
+def _advance(lines: Lines, body: str, decay: Decay) -> str:
+    """Return the function that steps one piece of the weights."""
+    draw = ["draw"] * ("draw" in words(body))
+    numbers = ["lr", *{"none": [], "l2": ["penalty"]}.get(decay, ["kept"]), *lines.scalars]
+    slots = [slot.name for slot in lines.slots]
+    code = ['"""Move the state on by one step, and the weights by one along -u."""']
+    code += [f"{_unpacked(slots)} = state"] * bool(slots)
+    code += [f"{_unpacked(numbers)} = values"]
+    code += ["g = g + penalty * w"] * (decay == "l2")
+    code += [*lines.update_lines, f"u = {lines.result}", "change = lr * u"]
+    code += ["w.mul_(kept)"] * ("kept" in numbers)
+    code += ["w.sub_(change)"]
+    signature = ["values", *draw, "g", "w", *["*state"] * bool(slots)]
+    return f"def advance({', '.join(signature)}):\n{indented(code, 4)}"
+
+
+def _unpacked(names: list[str]) -> str:
+    """Write names to unpack into, on several lines where they are too long for one."""
+    return f"({names[0]},)" if len(names) == 1 else wrapped(names, 4, "()", always=False)
+
+
+def _functions(lines: Lines, body: str, decay: Decay) -> str:
     """Return the module's functions: what the lines call, then the scalars and the update."""
-    words = _words(body)
+    used = words(body)
     parts: list[str] = []
-    if "draw" in words:
+    if "draw" in used:
         needed: list[Callable[..., object]] = [randomness.mix, randomness.stream]
-        needed += [f for f in (randomness.uniform, randomness.normal) if f.__name__ in words]
-        parts += [_plain(inspect.getsource(function)) for function in needed]
-    parts += [source for reduction, source in _REDUCTIONS.items() if reduction in words]
+        needed += [f for f in (randomness.uniform, randomness.normal) if f.__name__ in used]
+        parts += [plain(function) for function in needed]
+    parts += [source for reduction, source in _REDUCTIONS.items() if reduction in used]
     parts += [
-        _plain(inspect.getsource(function))
+        plain(function)
         for function in (scalars.sign, scalars.where)
-        if _called(function.__name__, lines.scalar_lines)
+        if called(function.__name__, lines.scalar_lines)
     ]
-    names = [n for n in ("cos", "exp", "log", "pi", "sqrt") if _called(n, lines.scalar_lines)]
-    constants = "".join(f"{name} = math.{name}\n" for name in names)
+    names = [n for n in ("cos", "exp", "log", "pi", "sqrt") if called(n, lines.scalar_lines)]
+    constants = f"{', '.join(names)} = {', '.join(f'math.{n}' for n in names)}\n" * bool(names)
     if lines.slots:
         initial = (f'"{s.name}": {s.initial!r}'.replace("inf", "math.inf") for s in lines.slots)
-        constants += f"SLOTS = {_wrapped(list(initial), 8, 0, '{}')}\n"
-    signature = ", ".join(["hyper", *_scalar_arguments(lines, "t", "T", "memory")])
-    said = "What depends on the hyperparameters and the time alone."
-    scalar_body = [f'"""{said}"""', *map(_folded, lines.scalars_body())]
+        constants += f"SLOTS = {wrapped(list(initial), 8, '{}')}\n"
     if lines.scalars:
-        parts.append(f"def scalars({signature}):\n{_indented(scalar_body, 4)}")
-    arguments = ["g", "w", "state"]
-    arguments += ["scalars"] * bool(lines.scalars) + ["draw"] * ("draw" in words)
-    update_body = [
-        '"""Return u, and move the state on by one step."""',
-        *map(_folded, lines.update_body()),
-    ]
-    parts.append(f"def update({', '.join(arguments)}):\n{_indented(update_body, 4)}")
+        parts.append(_scalars(lines))
+    parts.append(_advance(lines, body, decay))
+    if not _whole(body):
+        parts.append(plain(each_piece))
     return (constants + "\n\n" if constants else "\n") + "\n\n".join(parts)
+
+
+def _scalars(lines: Lines) -> str:
+    keys = {_key(name): variable for name, variable in lines.hyperparameters.items()}
+    code = ['"""Return what depends on hyperparameters and time alone."""']
+    code += [f"{variable} = {key}" for key, variable in keys.items() if key != variable]
+    code += lines.scalar_lines
+    code.append(f"return {wrapped(lines.scalars, 11, '[]')}")
+    signature = [*_scalar_arguments(lines, "t", "T", "memory"), *keys, "**_"]
+    return f"def scalars({wrapped(signature, 12)}):\n{indented(code, 4)}"
+
+
+def _key(name: str) -> str:
+    """Return what the class calls a hyperparameter."""
+    return f"rule_{name}" if name in _RESERVED else name
 
 
 def _scalar_arguments(lines: Lines, t: str, total: str, memory: str) -> list[str]:
     """Choose, of the three, what the scalar lines use."""
-    words = _words("\n".join(lines.scalar_lines))
-    return [given for name, given in (("t", t), ("T", total), ("memory", memory)) if name in words]
+    used = words("\n".join(lines.scalar_lines))
+    return [given for name, given in (("t", t), ("T", total), ("memory", memory)) if name in used]
 
 
 def _total(body: str) -> str:
-    uses = [line for line in body.splitlines() if line != "now = min(t, T)" and "T" in _words(line)]
+    uses = [line for line in body.splitlines() if line != "now = min(t, T)" and "T" in words(line)]
     return 'group["total_steps"]' if uses else "math.inf"
 
 
-def _called(name: str, source: list[str]) -> bool:
-    return any(re.search(rf"(?<![.\w]){name}\b", line) for line in source)
-
-
-def _words(source: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z_]\w*", source))
-
-
-def _plain(source: str) -> str:
-    """Return a function's source without annotations, its docstring cut to one line."""
-    head, _, rest = source.partition("\n")
-    head = re.sub(r": (?:Draw|int|float|bool|torch\.Tensor)(?=[,)])| -> [\w.]+(?=:)", "", head)
-    rest = re.sub(r'("""[^\n]*?)\n\n.*?"""', r'\1"""', rest, count=1, flags=re.DOTALL)
-    return f"{head}\n{rest}"
-
-
-def _checks(decay: Decay, timed: bool) -> str:
-    lines: list[str] = []
-    if decay != "none":
-        lines += [
-            "if not (math.isfinite(weight_decay) and weight_decay >= 0.0):",
-            '    raise ValueError(f"weight_decay = {weight_decay}, but it must be at least 0")',
-        ]
-    if timed:
-        lines += [
-            "if not total_steps >= 1:",
-            '    raise ValueError(f"total_steps = {total_steps}, but it must be at least 1")',
-        ]
-    return _indented(lines, 8)
+def _bounds(decay: Decay, timed: bool) -> str:
+    bounds = ['("lr", 0)', *['("weight_decay", 0)'] * (decay != "none")]
+    bounds += ['("total_steps", 1)'] * timed
+    return f"[{', '.join(bounds)}]"
 
 
 def _formula(text: str, decay: Decay) -> list[str]:
@@ -320,46 +357,14 @@ def _docstring(
 ) -> str:
     said = "".join(c if c.isprintable() else " " for c in provenance or "")
     said = said.replace("\\", "\\\\").replace('"', "'")
-    shown = [part for line in formula for part in textwrap.wrap(line, _WIDTH - 8)]
+    shown = [part for line in formula for part in textwrap.wrap(line, WIDTH - 8)]
     arguments = ["model.parameters()", *["lr=0.01"] * (lr is None)]
     arguments += ["total_steps=1000"] * timed
     blocks = [
-        f"{name}, an optimizer exported from Rulesmith.",
-        "\n".join(f"    {line}" for line in shown),
-        *([textwrap.fill(said, _WIDTH)] if said.strip() else []),
+        textwrap.fill(f"{name}, an optimizer exported from Rulesmith. {said}".strip(), WIDTH - 3),
+        "",
+        *(f"    {line}" for line in shown),
+        "",
         f"Usage: optimizer = {name}({', '.join(arguments)})",
     ]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _wrapped(items: list[str], column: int, indent: int, brackets: str = "") -> str:
-    """Join items by commas, over several lines where they are too long for one."""
-    opening, closing = brackets[:1], brackets[1:]
-    line = opening + ", ".join(items) + closing
-    if column + len(line) <= _WIDTH:
-        return line
-    rows = [""]
-    for item in items:
-        if rows[-1] and indent + 4 + len(rows[-1]) + len(item) > _WIDTH - 2:
-            rows.append("")
-        rows[-1] += f"{' ' * bool(rows[-1])}{item},"
-    inner = "".join(f"{' ' * (indent + 4)}{row}\n" for row in rows)
-    return f"{opening}\n{inner}{' ' * indent}{closing}"
-
-
-def _folded(line: str) -> str:
-    """Put a long tuple, returned or unpacked, on several lines."""
-    if len(line) + 4 <= _WIDTH:
-        return line
-    if re.fullmatch(r"return \w+(, \w+)+", line):
-        return "return " + _wrapped(line.removeprefix("return ").split(", "), _WIDTH, 0, "()")
-    names, equals, source = line.partition(" = ")
-    if equals and ", " in names:
-        return _wrapped(names.split(", "), _WIDTH, 0, "()") + equals + source
-    return line
-
-
-def _indented(lines: list[str], columns: int, *, hanging: bool = False) -> str:
-    if hanging:
-        return "".join(f"{' ' * columns}{line}\n" for line in lines)
-    return "".join(textwrap.indent(f"{line}\n", " " * columns) for line in lines)
+    return "\n".join(blocks)

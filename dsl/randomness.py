@@ -31,21 +31,19 @@ class Draw(NamedTuple):
 
 def mix(x: torch.Tensor) -> torch.Tensor:
     """Permute the 32-bit numbers in an int64 tensor."""
-    low, high = 0xFFFF, 16
-    x = x ^ (x >> 16)
-    x = ((x & low) * 0x7FEB352D + (((x >> high) * 0x7FEB352D & low) << high)) & 0xFFFFFFFF
-    x = x ^ (x >> 15)
-    x = ((x & low) * 0x846CA68B + (((x >> high) * 0x846CA68B & low) << high)) & 0xFFFFFFFF
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = x ^ (x >> shift)
+        x = ((x & 0xFFFF) * factor + (((x >> 16) * factor & 0xFFFF) << 16)) & 0xFFFFFFFF
     return x ^ (x >> 16)
 
 
 def stream(draw: Draw, number: int, like: torch.Tensor) -> torch.Tensor:
     """Return the numbered stream's numbers in [0, 1): multiples of 2^-24, like `like`."""
     seed, t, first = draw
-    count = like.shape[-1] if isinstance(seed, torch.Tensor) else like.numel()
+    count = like.shape[-1] if getattr(seed, "ndim", 0) else like.numel()
     seed = torch.as_tensor(seed, dtype=torch.int64, device=like.device) & 0xFFFFFFFF
     key = mix(mix(mix(seed) ^ (t & 0xFFFFFFFF)) ^ ((number + 0x9E3779B9) & 0xFFFFFFFF))
-    element = torch.arange(first, first + count, device=like.device)
+    element = first + torch.arange(count, device=like.device)
     bits = mix(mix(element & 0xFFFFFFFF) ^ key)
     return ((bits >> 8) * 2.0**-24).to(like.dtype).reshape(like.shape)
 

@@ -15,12 +15,13 @@ from dsl.errors import RuleError
 from dsl.operators import OPERATORS
 from dsl.program import resolve
 from dsl.randomness import Draw
+from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
 from dsl.text import parse
 from optimizers.catalogue import CATALOGUE
 
 DECAYS: tuple[str, ...] = get_args(Decay)
 
-OPTIONS = ("lr", "weight_decay", "decay", "total_steps", "seed", "maximize")
+OPTIONS = ("lr", "weight_decay", "decay", "total_steps", "seed", "maximize", "foreach")
 """Keys of a param group that are the optimizer's; the rule's hyperparameters stand beside them."""
 
 _SCHEDULERS_OWN = frozenset({"params", "param_names", "initial_lr", "max_lr", "min_lr"})
@@ -45,6 +46,7 @@ class RuleOptimizer(Optimizer):
         total_steps: T, which rules with `ld`, `cd`, `rd`, `demon` or `T` need.
         seed: Seed of `noise` and `drop`, whose draws depend on it, the step and the weight's place.
         maximize: Climb instead of descend.
+        foreach: Step small tensors together, where the rule works element by element.
         **hyperparameters: Values for the rule's hyperparameters. One that is named like an option
             above (`decay`, say) is given as `rule_decay`. `eta`, where a rule has it, is multiplied
             by lr/initial_lr at every step.
@@ -72,6 +74,7 @@ class RuleOptimizer(Optimizer):
         total_steps: int | None = None,
         seed: int = 0,
         maximize: bool = False,
+        foreach: bool = True,
         **hyperparameters: float,
     ) -> None:
         self._read(rule)
@@ -85,6 +88,7 @@ class RuleOptimizer(Optimizer):
             "total_steps": total_steps,
             "seed": seed,
             "maximize": maximize,
+            "foreach": foreach,
         }
         for name, value in self._compiled.hyperparameters.items():
             defaults[self._keys[name]] = hyperparameters.get(self._keys[name], value)
@@ -117,6 +121,7 @@ class RuleOptimizer(Optimizer):
                 f"write RuleOptimizer.named('{rule}', params)"
             ) from None
         self._needs_total = _needs_total(rule)
+        self._elementwise = not (self._compiled.uses_randomness or self._compiled.uses_reductions)
         self._keys = {
             name: f"rule_{name}" if name in OPTIONS or name in _SCHEDULERS_OWN else name
             for name in self._compiled.hyperparameters
@@ -198,13 +203,25 @@ class RuleOptimizer(Optimizer):
         for group in self.param_groups:
             total = group["total_steps"] if self._needs_total else math.inf
             scalars = _Scalars(self._compiled, group, self._keys, total)
+            batches: dict[Any, list[list[Tensor]]] = {}
+            rounded: list[tuple[Tensor, Tensor]] = []
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, group, scalars, first)
+                    key, row = self._row(p, group, scalars, first)
+                    batches.setdefault(key, []).append(row)
+                    if p.dtype in _HALF:
+                        rounded.append((p, row[1]))
                 first += p.numel()
+            for (small, values, draw, *_), rows in batches.items():
+                self._advance(rows, group, scalars.decay, small, values, draw)
+            for p, w in rounded:
+                p.copy_(w.view_as(p))
         return loss
 
-    def _update(self, p: Tensor, group: dict[str, Any], scalars: "_Scalars", first: int) -> None:
+    def _row(
+        self, p: Tensor, group: dict[str, Any], scalars: "_Scalars", first: int
+    ) -> tuple[tuple[Any, ...], list[Tensor]]:
+        """Return g, w and the state of a parameter, and what it shares with those beside it."""
         g = p.grad
         assert g is not None
         if g.layout != torch.strided:
@@ -212,28 +229,54 @@ class RuleOptimizer(Optimizer):
                 f"a parameter of shape {tuple(p.shape)} has a sparse gradient, which rules do not "
                 "take; give dense ones (nn.Embedding(sparse=False)) or use torch.optim.SparseAdam"
             )
-        half = p.dtype in _HALF
-        w = p.float() if half else p
+        w = p.float() if p.dtype in _HALF else p.detach()
         g = g.to(w.dtype)
         if group["maximize"]:
             g = -g
         state = self.state[p]
         if not state:
             self._start(state, w)
-        if group["decay"] == "l2" and group["weight_decay"]:
-            g = g + group["weight_decay"] * w
-        slots = [state[slot.name] for slot in self._compiled.slots]
-        draw = Draw(group["seed"], state["step"], first)
-        u = self._compiled.update(g, w, slots, scalars.at(state), draw)
-        # Products and differences apart, as rows of a population do them: the same bits.
-        change = group["lr"] * u
-        kept = 1.0 - scalars.decay
-        if kept != 1.0:
-            w = w.mul_(kept)
-        w.sub_(change)
-        if half:
-            p.copy_(w)
+        draw = None
+        if self._compiled.uses_randomness:
+            draw = Draw(group["seed"], state["step"], first)
+        row = [g, w, *(state[slot.name] for slot in self._compiled.slots)]
+        small = False
+        if self._elementwise and all(x.is_contiguous() for x in row):
+            row = [x.view(-1) for x in row]
+            limit = SMALL_ON_CPU if w.is_cpu else SMALL_ON_GPU
+            small = group.get("foreach", True) and w.numel() < limit
+        values = scalars.at(state)
         state["step"] += 1
+        return (small, values, draw, w.dtype, w.device), row
+
+    def _advance(
+        self,
+        rows: list[list[Tensor]],
+        group: dict[str, Any],
+        decay: float,
+        small: bool,
+        values: tuple[Scalar, ...],
+        draw: Draw | None,
+    ) -> None:
+        """Step tensors of one kind and age."""
+        lr, kept = group["lr"], 1.0 - decay
+        penalty = group["weight_decay"] if group["decay"] == "l2" else 0.0
+
+        def step(g: Tensor, w: Tensor, *state: Tensor) -> None:
+            if penalty:
+                g = g + penalty * w
+            u = self._compiled.update(g, w, state, values, draw)
+            # Products and differences apart, as rows of a population do them: the same bits.
+            change = lr * u
+            if kept != 1.0:
+                w.mul_(kept)
+            w.sub_(change)
+
+        if self._elementwise:
+            each_piece(step, rows, small, compiled=False)
+        else:
+            for row in rows:
+                step(*row)
 
     def _start(self, state: dict[str, Any], w: Tensor) -> None:
         state["step"] = 0

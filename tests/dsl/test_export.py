@@ -3,7 +3,9 @@
 import ast
 import copy
 import inspect
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 import types
@@ -13,9 +15,11 @@ from typing import Any
 import pytest
 import torch
 
+from dsl.canonical import canonical_text
 from dsl.compile import compile_rule
 from dsl.errors import RuleError
 from dsl.export import to_torch
+from dsl.randomness import Draw
 from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
 
@@ -53,10 +57,10 @@ def options(kind: Any, steps: int) -> dict[str, int]:
 def test_powersign_is_short_and_readable() -> None:
     source = to_torch(POWERSIGN, "PowerSign", lr=0.1, provenance="Bello et al. 2017")
     lines = source.splitlines()
-    assert len(lines) < 100
-    assert max(map(len, lines)) <= 92
+    assert len(lines) < 110
+    assert max(map(len, lines)) <= 100
     assert "    m.lerp_(g, one_minus_beta)" in lines
-    assert "    return base ** (decay * torch.sign(g) * torch.sign(m)) * g" in lines
+    assert "    u = torch.exp(log_base * (decay * torch.sign(g) * torch.sign(m))) * g" in lines
     module = ast.parse(source)
     docstring = ast.get_docstring(module)
     assert docstring is not None
@@ -74,8 +78,7 @@ def test_update_lines_are_those_that_are_trained(name: str) -> None:
     lines = compile_rule(CATALOGUE[name].rule).source.partition("def update")[2].splitlines()[1:]
     for line in lines:
         unpacking = line.strip().endswith((" = state", " = scalars"))
-        assert unpacking or line.strip() in exported
-    assert len(source.splitlines()) < (135 if "draw" in source else 130)
+        assert unpacking or line.strip().replace("return ", "u = ") in exported
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
@@ -95,6 +98,75 @@ def test_trains_to_the_bits_of_rule_optimizer(name: str) -> None:
             schedule.step()
     for a, b in zip(ours, theirs, strict=True):
         assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_files_are_short(name: str) -> None:
+    for text in (CATALOGUE[name].rule, canonical_text(CATALOGUE[name].rule)):
+        for decay in ("l2", "paper"):
+            source = to_torch(text, lr=0.1, decay=decay, provenance="Where it was found. " * 7)
+            assert len(source.splitlines()) < 120
+
+
+BLOCK, JOINED = 1 << 17, 1 << 12
+
+
+def sizes() -> list[torch.Tensor]:
+    """Return weights that are joined, whole, cut into blocks, and not contiguous."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(), (3,), (JOINED - 1,), (0,), (90, 60), (BLOCK + 77,), (2, BLOCK)]
+    params = [torch.randn(shape, generator=generator) for shape in shapes]
+    params.append(
+        torch.randn(2, 3, 40, 50, generator=generator).to(memory_format=torch.channels_last)
+    )
+    params.append(torch.randn(30, 20, generator=generator).t())
+    return [p.requires_grad_() for p in params]
+
+
+def settle(kind: Any, steps: int, **chosen: Any) -> list[torch.Tensor]:
+    params = sizes()
+    optimizer = kind(params, **options(kind, 20), **chosen)
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(steps):
+        for p in params:
+            p.grad = torch.randn(p.shape, generator=generator).mul_(0.1)
+        optimizer.step()
+    return [p.detach() for p in params]
+
+
+@pytest.mark.parametrize("name", ["adam", "powersign", "lamb", "nos_g_drop_m", "lion"])
+def test_pieces_of_tensors_step_like_whole_ones(name: str) -> None:
+    rule = CATALOGUE[name].rule
+    kind = load(to_torch(rule, lr=0.01, decay="decoupled", weight_decay=0.1))
+    found = settle(kind, 3)
+    params, generator = sizes(), torch.Generator().manual_seed(2)
+    compiled = compile_rule(rule)
+    numbers = dict(compiled.hyperparameters)
+    states = [compiled.initial_state(p.detach()) for p in params]
+    for step in range(3):
+        first = 0
+        for p, state in zip(params, states, strict=True):
+            g = torch.randn(p.shape, generator=generator).mul_(0.1)
+            scalars = compiled.scalars(step, 20, numbers)
+            u = compiled.update(g, p.detach(), state, scalars, Draw(0, step, first))
+            p.data.copy_(p.data * (1 - 0.01 * 0.1) - 0.01 * u)
+            first += p.numel()
+    for a, b in zip(found, params, strict=True):
+        torch.testing.assert_close(a, b.detach(), rtol=2e-6, atol=1e-7)
+
+    def ours(params: list[torch.Tensor]) -> RuleOptimizer:
+        return RuleOptimizer(params, rule, 0.01, decay="decoupled", weight_decay=0.1)
+
+    again = settle(ours, 3)
+    for a, b in zip(found, again, strict=True):
+        assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", ["adam", "powersign", "lion"])
+def test_foreach_is_a_matter_of_speed(name: str) -> None:
+    kind = load(to_torch(CATALOGUE[name].rule, lr=0.01))
+    for a, b in zip(settle(kind, 3), settle(kind, 3, foreach=False), strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-6, atol=1e-7)
 
 
 SCRIPT = """
@@ -231,4 +303,52 @@ def test_bad_rule() -> None:
 def test_provenance_stays_inside_the_docstring(hostile: str) -> None:
     module = ast.parse(to_torch("g", lr=1.0, provenance=hostile))
     kinds = [type(node) for node in module.body]
-    assert kinds == [ast.Expr, ast.Import, ast.Import, ast.FunctionDef, ast.ClassDef]
+    assert kinds == [ast.Expr, ast.Import, ast.Import, *[ast.FunctionDef] * 2, ast.ClassDef]
+
+
+COMPILED = """
+import importlib.util, sys, torch
+spec = importlib.util.spec_from_file_location("found", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+def train(**options):
+    generator = torch.Generator().manual_seed(0)
+    params = [torch.randn(s, generator=generator, requires_grad=True) for s in ((), (5,), (80, 70))]
+    optimizer = module.Rule(params, **options)
+    for _ in range(4):
+        for p in params:
+            p.grad = torch.randn(p.shape, generator=generator)
+        optimizer.param_groups[0]["lr"] *= 0.9
+        optimizer.step()
+    return params
+for a, b in zip(train(compiled=True), train()):
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+"""
+
+
+def compiled_run(tmp_path: Path, rule: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "rule.py"
+    file.write_text(to_torch(rule, lr=0.05, decay="decoupled", weight_decay=0.1))
+    return subprocess.run(
+        [sys.executable, "-c", COMPILED, str(file)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
+@pytest.mark.parametrize("rule", ["adam", "norm(g) * g + drop(ema(g, 0.9), 0.3)"])
+def test_compiled_trains_alike(tmp_path: Path, rule: str) -> None:
+    done = compiled_run(tmp_path, rule)
+    assert done.returncode == 0, done.stderr
+
+
+def test_compiled_without_a_compiler_says_so(tmp_path: Path) -> None:
+    cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path), "CXX": "/nonexistent"}
+    done = compiled_run(tmp_path, "adam", **cache)
+    assert done.returncode != 0
+    assert "No working C++ compiler found" in done.stderr
