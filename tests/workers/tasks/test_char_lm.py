@@ -1,7 +1,10 @@
 from pydoc_data.topics import topics
 
+import pytest
 import torch
 
+from tests.workers.test_stacking import stacked
+from workers.stacking import StackedModule
 from workers.tasks.char_lm import ALPHABET, LENGTH, OTHER, SYMBOLS
 from workers.tasks.registry import TASKS
 from workers.tasks.task import Split
@@ -57,3 +60,37 @@ def test_a_character_is_predicted_from_those_before_it_alone() -> None:
         before, after = module(windows[:4]), module(changed)
     torch.testing.assert_close(before[:, :8], after[:, :8])
     assert not torch.allclose(before[:, 8:], after[:, 8:])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_step_by_hand_equals_the_stacked_module(shared: bool) -> None:
+    rows = 11
+    modules = [TASK.initial(seed).double() for seed in range(rows)]
+    layout, flat, _ = stacked(modules)
+    windows = TASK.examples("train")[0][: 6 * rows]
+    batch = (windows[:20],) if shared else (windows.view(rows, 6, -1),)
+    found = []
+    for program in (TASK.stacked(), StackedModule(TASK)):
+        gradients = torch.zeros_like(flat)
+        losses = program.step(
+            layout.views(flat), {}, batch, shared=shared, gradients=layout.views(gradients)
+        )
+        found.append((losses, layout.views(gradients)))
+    (losses, gradients), (expected, by_autograd) = found
+    torch.testing.assert_close(losses, expected, rtol=1e-12, atol=1e-12)
+    for name, value in by_autograd.items():
+        assert value.abs().sum() > 0
+        torch.testing.assert_close(gradients[name], value, rtol=1e-10, atol=1e-13, msg=name)
+
+
+def test_measures_by_hand_equal_those_of_the_module() -> None:
+    modules = [TASK.initial(seed).double() for seed in range(11)]
+    layout, flat, _ = stacked(modules)
+    examples = TASK.examples("validation")
+    found = TASK.stacked().measure(layout.views(flat), {}, examples)
+    with torch.no_grad():
+        for i, module in enumerate(modules):
+            expected = TASK.measure(module, examples)
+            assert set(found) == set(expected)
+            for name, value in expected.items():
+                torch.testing.assert_close(found[name][i], value)
