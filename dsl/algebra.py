@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from dsl.arithmetic import Arithmetic
+from dsl.arithmetic import POSITIVE, Arithmetic
 from dsl.operators import OPERATORS
 from dsl.program import Program, Shape, Value
 from dsl.scalars import sign
@@ -24,8 +24,8 @@ _ODD = frozenset({"sign", "clip"})
 _EVEN = frozenset({"abs", "norm", "rms"})
 """Operators with f(c·x) = |c|·f(x)."""
 
-_POSITIVE = frozenset({"abs", "exp", "sqrt", "norm", "rms"})
-"""Operators that are never negative."""
+_PASSES = 8
+"""Passes after which a normal form is taken as it is."""
 
 _FOLDS: dict[str, Callable[..., Any]] = {
     "abs": abs,
@@ -52,6 +52,18 @@ class Normalizer(Arithmetic):
             value = program.graph.values[index]
             done[index] = self.build(value, [done[a] for a in value.arguments])
         return done[program.update]
+
+    def settle(self, update: int) -> int:
+        """Return the normal form of a normal form: itself, where one pass found all there is."""
+        for _ in range(_PASSES):
+            done: dict[int, int] = {}
+            for index in self.graph.reachable(update):
+                value = self.graph.values[index]
+                done[index] = self.build(value, [done[a] for a in value.arguments])
+            if done[update] == update:
+                break
+            update = done[update]
+        return update
 
     def build(self, value: Value, arguments: list[int]) -> int:
         """Return the normal form of one value whose arguments are in normal form."""
@@ -162,7 +174,7 @@ def _sign(self: Normalizer, arguments: list[int]) -> int | None:
 
 def _abs(self: Normalizer, arguments: list[int]) -> int | None:
     value = self.graph.values[arguments[0]]
-    if value.operator in _POSITIVE:
+    if value.operator in POSITIVE:
         return arguments[0]
     if value.operator == "pow":
         exponent = self.graph.literal(value.arguments[1])

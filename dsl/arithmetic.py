@@ -11,7 +11,13 @@ from typing import Self
 
 from dsl.program import Graph
 
-__all__ = ["Arithmetic"]
+__all__ = ["POSITIVE", "Arithmetic"]
+
+POSITIVE = frozenset({"abs", "exp", "sqrt", "norm", "rms"})
+"""Operators that are never negative."""
+
+_MOST = 1_000_000
+"""Exponents beyond this one are not added up."""
 
 _RISKY = frozenset({"div", "log", "sqrt", "exp", "pow"})
 """Operators that can give infinities or NaN on finite numbers."""
@@ -106,7 +112,10 @@ class Arithmetic:
                 top[base] = top.get(base, 0) + count * exponent
             for base, count in under.items():
                 bottom[base] = bottom.get(base, 0) + count * exponent
-        if not math.isfinite(coefficient):
+        if (
+            not math.isfinite(coefficient)
+            or max([*top.values(), *bottom.values()], default=0) > _MOST
+        ):
             return self.opaque_product(powers)
         top = self.signs(top)
         if not bottom and len(top) == 1:
@@ -119,7 +128,7 @@ class Arithmetic:
         return self.assemble(coefficient, top, bottom)
 
     def opaque_product(self, powers: list[tuple[int, int]]) -> int:
-        """Multiply without folding, where folding would overflow."""
+        """Multiply without folding, where folding would lead too far."""
         flat = [index for index, exponent in powers for _ in range(exponent)]
         result = flat[0]
         for index in flat[1:]:
@@ -157,7 +166,8 @@ class Arithmetic:
             if value.operator != "sign" or index not in top:
                 continue
             base = value.arguments[0]
-            magnitude = self.graph.call("abs", base)
+            positive = self.graph.values[base].operator in POSITIVE
+            magnitude = base if positive else self.graph.call("abs", base)
             count = top.pop(index)
             count = count if count <= 2 else 2 - count % 2
             for old, new in ((base, magnitude), (magnitude, base)):
@@ -175,9 +185,9 @@ class Arithmetic:
             coefficient, top = 0.0, {}
         over, under = self.chain(top), self.chain(bottom)
         magnitude = abs(coefficient)
-        inverse = 1.0 / magnitude if magnitude else 0.0
+        inverse = 1.0 / magnitude if magnitude > 1e-300 else 0.0
         divides = over is not None and under is None and magnitude != int(magnitude)
-        if divides and inverse == int(inverse) and 1.0 / inverse == magnitude:
+        if divides and inverse and inverse == int(inverse) and 1.0 / inverse == magnitude:
             under = self.graph.number(inverse)
             magnitude = 1.0
         negative = coefficient < 0.0 and over is not None and magnitude == 1.0

@@ -17,7 +17,7 @@ from dsl.expression import Call, Expression, Line, Name, Node, Number
 from dsl.operands import BARE, HYPERPARAMETERS, OPERANDS, SUGAR
 from dsl.operators import OPERATORS
 from dsl.program import Graph, resolve
-from dsl.text import format_rule, parse
+from dsl.text import MAX_DEPTH, MAX_NODES, format_rule, parse
 
 __all__ = ["canonical", "canonical_text", "rule_id"]
 
@@ -36,9 +36,12 @@ def canonical(expression: Expression) -> Expression:
     program = resolve(expression)
     prepared, sugar = _prepared()
     normalizer = prepared.copy()
-    update = normalizer.run(program)
+    update = normalizer.settle(normalizer.run(program))
     graph = normalizer.graph
-    used = {graph.values[i].name for i in graph.reachable(update)} & set(program.hyperparameters)
+    reached = graph.reachable(update)
+    if len(reached) > MAX_NODES or graph.depths[update] > MAX_DEPTH:
+        return expression
+    used = {graph.values[i].name for i in reached} & set(program.hyperparameters)
     defaults = {name: program.hyperparameters[name] for name in sorted(used)}
     found = _Writer(graph, sugar, defaults).write(update)
     try:

@@ -8,6 +8,7 @@ import ast
 import linecache
 import math
 import re
+import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from itertools import count
@@ -85,6 +86,7 @@ class CompiledRule:
         name = f"<rule {next(_serial)}>"
         self._code = compile(self.source, name, "exec")
         linecache.cache[name] = (len(self.source), None, self.source.splitlines(True), name)
+        weakref.finalize(self, linecache.cache.pop, name, None).atexit = False
         self.update: Update = self._execute(_BINDINGS)["update"]
         self._on_floats = self._execute(FLOAT)["scalars"]
         self._on_tensors = self._execute(TENSOR)["scalars"]
@@ -110,6 +112,8 @@ class CompiledRule:
             One value for each of `scalar_names`: floats, or float64 tensors where tensors came in.
         """
         memory = {} if memory is None else memory
+        # Whole numbers would grow without end in t ^ t ^ t, where floats become infinite.
+        t, T = (x if isinstance(x, torch.Tensor) else float(x) for x in (t, T))  # noqa: N806
         inputs = (t, T, *(hyper[name] for name in self.hyperparameters))
         if any(isinstance(value, torch.Tensor) for value in inputs):
             found = self._tried(self._on_tensors, t, T, hyper, memory)

@@ -27,8 +27,8 @@ TOTAL = 10007.3
 
 SEED = 1709
 
-_COLUMNS = (40, 10, 1)
-"""Coordinates with gradients of one order of magnitude, of changing ones, and of 0."""
+_COLUMNS = (40, 10, 24, 32, 1)
+"""How many coordinates have which gradients, see `probe`."""
 
 _ELSEWHERE = 1_000_000
 """Numbers from this one on are free for other purposes."""
@@ -77,22 +77,36 @@ def probe() -> tuple[torch.Tensor, torch.Tensor]:
     """Return gradients and weights, [steps, coordinates] each, float64.
 
     Gradients of all orders of magnitude from 1e-48, whose eighth root a clip of the search
-    language still tells from its sign, to 100; with signs that persist and signs that flip; some
-    of another order at every step, so that averages and gradients differ; one that is 0 at every
-    second step and one that always is, as under a dead unit. Weights of all orders from 1e-7 to
-    100.
+    language still tells from its sign, to 100, with signs that persist and signs that flip; one of
+    them is 0 at every second step. Some of another order at every step, so that averages and
+    gradients differ. Many between 0.01 and 100, of either sign, where exponentials and logarithms
+    turn; some that stay near 1 or -1, where logarithms change their sign. One that is always 0, as
+    under a dead unit. Weights of all orders from 1e-7 to 100, and some far larger.
     """
     like = torch.empty(len(TIMES), sum(_COLUMNS), dtype=torch.float64)
-    steady, changing, zero = _COLUMNS
-    exponents = torch.linspace(-48.0, 2.0, steady, dtype=torch.float64)
+    steady, _, common, constant, _ = _COLUMNS
+    signs = torch.ones(sum(_COLUMNS), dtype=torch.float64)
+    signs[1::2] = -1.0
     drift = 1.5 * torch.cos(torch.arange(sum(_COLUMNS), dtype=torch.float64))
-    gradients = normal(Draw(SEED, 0), 0, like) + drift
-    gradients[:, :steady] *= 10.0**exponents
-    gradients[:, steady : steady + changing] *= _spread(Draw(SEED, 2), 0, like[:, :changing], 20.0)
+    drift = torch.where(drift.abs() < 0.5, signs, drift)
+    parts = torch.split(normal(Draw(SEED, 0), 0, like) + drift, list(_COLUMNS), dim=1)
+    orders = torch.linspace(-48.0, 2.0, steady, dtype=torch.float64)
+    middle = torch.linspace(-2.0, 2.0, common, dtype=torch.float64)
+    near = 1.0 + signs[:constant] * 10.0 ** -torch.arange(1, constant + 1).double().div(4).ceil()
+    gradients = torch.cat(
+        [
+            parts[0] * 10.0**orders,
+            parts[1] * _spread(Draw(SEED, 2), 0, parts[1], 20.0),
+            parts[2] * 10.0**middle,
+            near.expand(len(TIMES), constant) * signs.repeat_interleave(2)[:constant],
+            torch.zeros_like(parts[4]),
+        ],
+        dim=1,
+    )
     gradients[::2, steady - 3] = 0.0
-    gradients[:, -zero:] = 0.0
     weights = normal(Draw(SEED, 1), 0, like) + 0.5
     weights *= 100.0 * _spread(Draw(SEED, 3), 0, like[:1], 9.0)
+    weights[:, 5::8] *= 1e6
     return gradients, weights
 
 

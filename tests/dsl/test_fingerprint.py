@@ -15,7 +15,7 @@ from dsl.validate import checked
 from optimizers.catalogue import CATALOGUE
 from tests.dsl.strategies import expressions
 
-ADAM, POWERSIGN = "ca29078f871966b8", "ad82204da394e239"
+ADAM, POWERSIGN = "bddaec2ebf5965f9", "24fc2131da100f4b"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,10 @@ def test_merges(one: str, other: str) -> None:
         ("drop(g, 0.3) * clip(noise(0.1), 1e-4)", "drop(g, 0.3) * sign(noise(0.1))"),
         ("sign(m) * clip(sqrt(abs(rmsprop)), 1e-5)", "sign(m)"),
         ("sign(m) * clip(sqrt(sqrt(sqrt(abs(g)))), 1e-5)", "sign(m) * sign(abs(g))"),
+        ("sign(log(abs(m)))", "clip(log(abs(g ^ 3)) + 1e-5, 1e-5)"),
+        ("sign(m)", "clip(y + 0.001, 1e-5) * sign(adam)"),
+        ("clip(w / 1000 + 2, 0.001) * y", "y"),
+        ("clip(exp(m), 0.0001) * g", "g"),
         ("log(exp(g))", "g"),  # 0 where the gradient is lost beside 1
         ("g * clip(w * 0.1, 1e-5)", "g * sign(w)"),
         ("clip(adam, 1e-5)", "sign(m)"),
