@@ -119,7 +119,9 @@ class Stack:
         losses = self._losses[begin % WINDOW : begin % WINDOW + end - begin]
         if self._bound is None:
             self._bound = BOUND * (1 + losses[0].abs())
-        self._loss_sum += losses.sum(0)
+        # one by one: a sum over steps is rounded by where a row's column lies
+        for each in losses:
+            self._loss_sum += each
         self._summed += end - begin
         bad = ~(losses.abs() <= self._bound)
         if not bool(bad.any()):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from workers.tasks.task import Examples, Stacked, Task
 
 Tensors = dict[str, Tensor]
+_Name = TypeVar("_Name", str, int)
 
 
 class StackedModule:
@@ -36,30 +37,36 @@ class StackedModule:
         """See `workers.tasks.task.Stacked.step`."""
         stepped = vmap(
             grad_and_value(self._loss, has_aux=True),
-            in_dims=(0, 0, None if shared else 0),
             randomness="different",
         )
+        rows = _count(weights)
+        own, weights, buffers = buffers, _several(weights), _several(buffers)
+        batch = (
+            _for_each(batch, weights)
+            if shared
+            else tuple(_several(dict(enumerate(batch))).values())
+        )
         with self._plain_kernels():
-            found, (losses, moved) = stepped(dict(weights), dict(buffers), batch)
+            found, (losses, moved) = stepped(weights, buffers, batch)
         for name, gradient in found.items():
-            gradients[name].copy_(gradient)
+            gradients[name].copy_(gradient[:rows])
         for name, value in moved.items():
-            buffers[name].copy_(value)
-        return torch.as_tensor(losses)
+            own[name].copy_(value[:rows])
+        return torch.as_tensor(losses)[:rows]
 
     def measure(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], examples: Examples
     ) -> dict[str, Tensor]:
         """See `workers.tasks.task.Stacked.measure`."""
 
-        def one(parameters: Tensors, statistics: Tensors) -> Tensors:
+        def one(parameters: Tensors, statistics: Tensors, own: Examples) -> Tensors:
             def model(*inputs: Tensor) -> Tensor:
                 held = (parameters, statistics)
                 output: Tensor = functional_call(self._judged, held, inputs)
                 return output
 
             def beside(nothing: Tensor) -> tuple[Tensor, Tensors]:
-                return nothing, self._task.measure(model, examples)
+                return nothing, self._task.measure(model, own)
 
             # Recurrent layers have no batching rule of their own, but are taken apart into
             # operations that do where a gradient might be asked for: ask for that of nothing.
@@ -67,8 +74,10 @@ class StackedModule:
             return found
 
         with self._plain_kernels():
-            measured: Tensors = vmap(one)(dict(weights), dict(buffers))
-        return measured
+            several = _several(weights)
+            every = _for_each(examples, several)
+            measured: Tensors = vmap(one)(several, _several(buffers), every)
+        return {name: value[: _count(weights)] for name, value in measured.items()}
 
     @contextmanager
     def _plain_kernels(self) -> Iterator[None]:
@@ -95,6 +104,28 @@ class StackedModule:
             return output
 
         return self._task.loss(model, batch), moved
+
+
+def _count(weights: Mapping[str, Tensor]) -> int:
+    return len(next(iter(weights.values())))
+
+
+def _several(values: Mapping[_Name, Tensor]) -> dict[_Name, Tensor]:
+    """Return a single row twice: a lone product runs through another kernel, with other bits."""
+    return {
+        name: value.expand(2, *value.shape[1:]) if len(value) == 1 else value
+        for name, value in values.items()
+    }
+
+
+def _for_each(examples: Examples, weights: Mapping[str, Tensor]) -> Examples:
+    """Return shared examples as every row's own, without copying them.
+
+    Else `vmap` makes the rows' products with shared inputs one large product, in which a row's
+    bits depend on how many rows there are.
+    """
+    rows = _count(weights)
+    return tuple(value.expand(rows, *value.shape) for value in examples)
 
 
 def stack_task(task: Task) -> Stacked:

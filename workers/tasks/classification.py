@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workers.tasks.linear import Linear
 from workers.tasks.task import Examples, Model, Task
 
 
@@ -36,7 +37,7 @@ class Logistic(Task):
 
     def module(self) -> nn.Module:
         """Return a linear model with a bias, all zero, that gives the logit of label 1."""
-        model = nn.Linear(self.features, 1)
+        model = Linear(self.features)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.zero_()
@@ -45,12 +46,12 @@ class Logistic(Task):
     def loss(self, model: Model, batch: Examples) -> Tensor:
         """Return the mean negative log likelihood in nats."""
         features, labels = batch
-        return functional.binary_cross_entropy_with_logits(model(features).squeeze(-1), labels)
+        return functional.binary_cross_entropy_with_logits(model(features), labels)
 
     def measure(self, model: Model, examples: Examples) -> dict[str, Tensor]:
         """Return `loss` (nats) and `accuracy` (0 … 1)."""
         features, labels = examples
-        logits = model(features).squeeze(-1)
+        logits = model(features)
         hits = ((logits > 0).to(labels.dtype) == labels).to(logits.dtype)
         loss = functional.binary_cross_entropy_with_logits(logits, labels)
         return {"loss": loss, "accuracy": hits.mean()}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workers.tasks.linear import Linear
 from workers.tasks.splits import Splits, divide, in_single, standardise
 from workers.tasks.task import Examples, Model, Split, Task
 
@@ -40,7 +41,7 @@ class Diabetes(Task):
 
     def module(self) -> nn.Module:
         """Return a linear model with a bias, drawn as `nn.Linear` draws it."""
-        return nn.Linear(FEATURES, 1)
+        return Linear(FEATURES)
 
     def examples(self, split: Split) -> Examples:
         """Return (features [n, 10] float32, progression [n] float32)."""
@@ -49,7 +50,7 @@ class Diabetes(Task):
     def loss(self, model: Model, batch: Examples) -> Tensor:
         """Return the mean squared error, in variances of the target over the train split."""
         features, targets = batch
-        return functional.mse_loss(model(features).squeeze(-1), targets)
+        return functional.mse_loss(model(features), targets)
 
     def measure(self, model: Model, examples: Examples) -> dict[str, Tensor]:
         """Return `loss` and `r2`: 1 less the share of the split's own variance that is left."""

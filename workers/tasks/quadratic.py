@@ -58,5 +58,6 @@ class Quadratic(Landscape):
     def value(self, point: Tensor) -> Tensor:
         """Return the function's value at `point` [40]."""
         axes, centre = (value.to(point.device, point.dtype) for value in _place())
-        turned = axes @ (point - centre)
+        # not as a matrix product, in which a row's bits would depend on how many rows there are
+        turned = (axes * (point - centre)).sum(1)
         return (curvatures().to(point.device, point.dtype) * turned.square()).sum() / 2
