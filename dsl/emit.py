@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+from dsl.dialect import TORCH, Dialect
 from dsl.operators import OPERATORS, PRECEDENCE, Kind, Operator
 from dsl.program import Program, Shape
 from dsl.text import format_number
@@ -79,14 +80,15 @@ class Lines:
         return [*unpack, *self.update_lines, f"return {self.result}"]
 
 
-def emit(program: Program) -> Lines:
+def emit(program: Program, dialect: Dialect = TORCH) -> Lines:
     """Write a checked rule as lines."""
-    return _Emitter(program).run()
+    return _Emitter(program, dialect).run()
 
 
 class _Emitter:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, dialect: Dialect) -> None:
         self.program = program
+        self.dialect = dialect
         self.graph = program.graph
         self.lines = Lines()
         self.text: dict[int, tuple[str, int]] = {}
@@ -132,17 +134,18 @@ class _Emitter:
         """Write the update, then the slots that the next step will read."""
         result, _ = self.text[self.program.update]
         if self.graph.values[self.program.update].operator == "prev":
-            result = f"{result}.clone()"
+            result = self.dialect.fresh.format(value=result)
         if self.graph.shapes[self.program.update] is Shape.REDUCED:
-            result = f"({result}).expand_as(g)"
+            result = self.dialect.spread.format(value=result)
         own = next((s.name for i, s in self._previous()), None)
         if self.late or own:
             self.lines.update_lines.append(f"update = {result}")
             result = "update"
         for name, argument in reversed(self.late):
-            self.lines.update_lines.append(f"{name}.copy_({self.text[argument][0]})")
+            value = self.text[argument][0]
+            self.lines.update_lines.append(self.dialect.copy.format(slot=name, value=value))
         if own:
-            self.lines.update_lines.append(f"{own}.copy_(update)")
+            self.lines.update_lines.append(self.dialect.copy.format(slot=own, value="update"))
         self.lines.result = result
 
     def _previous(self) -> list[tuple[int, Slot]]:
@@ -196,12 +199,12 @@ class _Emitter:
         if row.late:
             self.late.append((slot, arguments[0]))
             return
-        complement = ""
-        if "{complement}" in row.tensor:
+        complement, template = "", self.dialect.tensor(row)
+        if "{complement}" in template:
             complement = self.complement(arguments[1])
-        written = [self.operand(a) for a in arguments if "{complement}" not in row.tensor]
+        written = [self.operand(a) for a in arguments if "{complement}" not in template]
         written = written or [self.operand(arguments[0])]
-        line = row.tensor.format(*(t for t, _ in written), slot=slot, complement=complement)
+        line = template.format(*(t for t, _ in written), slot=slot, complement=complement)
         self.lines.update_lines.append(line)
 
     def formula(self, index: int, row: Operator) -> tuple[str, int]:
@@ -213,20 +216,28 @@ class _Emitter:
         arguments = value.arguments
         if row.name == "pow" and self.positive(arguments[0]):
             return self.exponential(*arguments)
-        if row.mixed and Shape.SCALAR in [self.graph.shapes[a] for a in arguments]:
+        if (
+            self.dialect.mixed
+            and row.mixed
+            and Shape.SCALAR in [self.graph.shapes[a] for a in arguments]
+        ):
             first, second = arguments
             if self.graph.shapes[first] is Shape.SCALAR:
                 first, second = second, first
             return row.mixed.format(self.operand(first)[0], self.operand(second)[0]), _ATOM
         written = [self.operand(a) for a in arguments]
-        if row.name == "clip" and self.graph.shapes[arguments[0]] is Shape.SCALAR:
+        if (
+            row.name == "clip"
+            and self.dialect.mixed
+            and self.graph.shapes[arguments[0]] is Shape.SCALAR
+        ):
             written[0] = f"torch.zeros_like({written[1][0]}) + {written[0][0]}", _ATOM
         if row.name == "where":
             return self.where(arguments, written), _ATOM
         extra = {}
         if row.kind is Kind.RANDOM:
             extra = {"index": self.draws.setdefault(index, len(self.draws))}
-        return self.fill(row, row.tensor, written, extra)
+        return self.fill(row, self.dialect.tensor(row), written, extra)
 
     def positive(self, index: int) -> bool:
         """Tell whether a base is a scalar that is meant to be positive, by its default."""
@@ -249,12 +260,14 @@ class _Emitter:
         else:
             factor = repr(math.log(literal))
         if factor == "1.0":
-            return f"torch.exp({written[0]})", _ATOM
-        return f"torch.exp({factor} * {_bracket(written, 3)})", _ATOM
+            return f"{self.dialect.module}.exp({written[0]})", _ATOM
+        return f"{self.dialect.module}.exp({factor} * {_bracket(written, 3)})", _ATOM
 
     def where(self, arguments: tuple[int, ...], written: list[tuple[str, int]]) -> str:
         """Write torch.where, which wants a tensor first and takes its type from its branches."""
         condition, x, y = [t for t, _ in written]
+        if not self.dialect.mixed:
+            return f"{self.dialect.module}.where({_bracket(written[0], 2)} > 0, {x}, {y})"
         shapes = [self.graph.shapes[a] for a in arguments]
         if shapes[0] is Shape.SCALAR:
             condition = f"torch.as_tensor({condition}, device=g.device)"

@@ -17,7 +17,7 @@ from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
 from dsl.text import format_rule, parse
 from dsl.validate import checked
 
-__all__ = ["to_torch"]
+__all__ = ["argument", "check_arguments", "docstring", "formula", "to_torch"]
 
 _RESERVED = frozenset(
     {"T", "compiled", "defaults", "foreach", "initial_lr", "lr", "math", "maximize", "memory"}
@@ -130,7 +130,7 @@ def to_torch(
 ) -> str:
     """Return a Python file that imports only torch and math.
 
-    It has fewer than 120 lines but for rules that draw random numbers or are very long.
+    It has fewer than 120 lines for every rule of the catalogue.
 
     Args:
         text: The rule.
@@ -147,11 +147,11 @@ def to_torch(
     """
     rule = compile_rule(text)
     own = dict(hyperparameters or {})
-    _check_arguments(
+    check_arguments(
         name, own, rule.hyperparameters, decay, {"lr": lr, "weight_decay": weight_decay}
     )
     lines = emit(checked(parse(text)))
-    numbers = {_key(key): own.get(key, value) for key, value in rule.hyperparameters.items()}
+    numbers = {argument(each): own.get(each, value) for each, value in rule.hyperparameters.items()}
     options: dict[str, object] = {**numbers}
     if decay != "none":
         options["weight_decay"] = weight_decay
@@ -164,9 +164,10 @@ def to_torch(
     signature = ["self", "params", "lr" if lr is None else f"lr={lr!r}", "*"]
     signature += ["total_steps"] * rule.uses_time
     signature += [f"{key}={value!r}" for key, value in options.items()]
-    formula = _formula(text, decay)
+    given = ["model.parameters()", *["lr=0.01"] * (lr is None)]
+    usage = f"optimizer = {name}({', '.join(given + ['total_steps=1000'] * rule.uses_time)})"
     return _FILE.format(
-        doc=_docstring(name, formula, lr, rule.uses_time, provenance),
+        doc=docstring(name, formula(text, decay), usage, provenance),
         functions=_functions(lines, body, decay),
         name=name,
         title=f"w <- w - lr * u with u = {_title(text)}",
@@ -176,13 +177,14 @@ def to_torch(
     )
 
 
-def _check_arguments(
+def check_arguments(
     name: str,
     given: Mapping[str, float],
     known: Mapping[str, float],
     decay: str,
     numbers: Mapping[str, float | None],
 ) -> None:
+    """Raise ValueError for an argument of an exporter that has no meaning."""
     taken = {*_TAKEN, *_REDUCTIONS}
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name in taken:
         raise ValueError(f"name = {name!r}, but it must be a Python class name such as 'PowerSign'")
@@ -309,7 +311,7 @@ def _functions(lines: Lines, body: str, decay: Decay) -> str:
 
 
 def _scalars(lines: Lines) -> str:
-    keys = {_key(name): variable for name, variable in lines.hyperparameters.items()}
+    keys = {argument(name): variable for name, variable in lines.hyperparameters.items()}
     code = ['"""Return what depends on hyperparameters and time alone."""']
     code += [f"{variable} = {key}" for key, variable in keys.items() if key != variable]
     code += lines.scalar_lines
@@ -318,7 +320,7 @@ def _scalars(lines: Lines) -> str:
     return f"def scalars({wrapped(signature, 12)}):\n{indented(code, 4)}"
 
 
-def _key(name: str) -> str:
+def argument(name: str) -> str:
     """Return what the class calls a hyperparameter."""
     return f"rule_{name}" if name in _RESERVED else name
 
@@ -340,7 +342,8 @@ def _bounds(decay: Decay, timed: bool) -> str:
     return f"[{', '.join(bounds)}]"
 
 
-def _formula(text: str, decay: Decay) -> list[str]:
+def formula(text: str, decay: Decay) -> list[str]:
+    """Return the lines that say what the optimizer does."""
     *lines, update = format_rule(parse(text)).splitlines()
     step = "w <- w - lr * u"
     said = _DECAYS[decay][0]
@@ -352,19 +355,16 @@ def _title(text: str) -> str:
     return f"{update}." if len(update) <= 60 else f"{update[:60]} ..."
 
 
-def _docstring(
-    name: str, formula: list[str], lr: float | None, timed: bool, provenance: str | None
-) -> str:
+def docstring(name: str, formula: list[str], usage: str, provenance: str | None) -> str:
+    """Return an exported file's docstring: what it is, where from, formula and usage."""
     said = "".join(c if c.isprintable() else " " for c in provenance or "")
     said = said.replace("\\", "\\\\").replace('"', "'")
     shown = [part for line in formula for part in textwrap.wrap(line, WIDTH - 8)]
-    arguments = ["model.parameters()", *["lr=0.01"] * (lr is None)]
-    arguments += ["total_steps=1000"] * timed
     blocks = [
         textwrap.fill(f"{name}, an optimizer exported from Rulesmith. {said}".strip(), WIDTH - 3),
         "",
         *(f"    {line}" for line in shown),
         "",
-        f"Usage: optimizer = {name}({', '.join(arguments)})",
+        f"Usage: {usage}",
     ]
     return "\n".join(blocks)

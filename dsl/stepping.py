@@ -37,8 +37,8 @@ def each_piece(
     """
     joined = [torch.cat(column) for column in zip(*rows, strict=True)] if small else []
     for row in [joined] if small else rows:
-        block = 1 << (17 if row[0].is_cpu and not compiled else 40)
-        for piece in zip(*(torch.split(x, block) for x in row), strict=True):
+        whole = compiled or not row[0].is_cpu
+        for piece in [row] if whole else zip(*(torch.split(x, 1 << 17) for x in row), strict=True):
             function(*piece)
     for column, whole in list(zip(zip(*rows), joined))[1:]:  # noqa: B905 - none joined, none back
         torch._foreach_copy_(column, torch.split(whole, [x.numel() for x in column]))

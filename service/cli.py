@@ -244,7 +244,7 @@ def rules(
 @app.command()
 def export(
     rule: Annotated[str, typer.Argument(help="A rule's id, or an optimizer's name.")],
-    format: Annotated[str, typer.Option(help="torch or latex.")] = "torch",
+    format: Annotated[str, typer.Option(help="torch, optax or latex.")] = "torch",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,

@@ -283,7 +283,7 @@ class Client:
         body = {"text": text} if label is None else {"text": text, "label": label}
         return self._json("POST", "/rules", json=body)
 
-    def export(self, rule: str, format: Literal["torch", "latex"] | str = "torch") -> str:
+    def export(self, rule: str, format: Literal["torch", "optax", "latex"] | str = "torch") -> str:
         """Return a rule, by id or catalogue name, as a file's text."""
         return self._send("GET", f"/rules/{_id(rule)}/export", params={"format": format}).text
 

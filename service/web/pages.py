@@ -26,7 +26,7 @@ from service.web.access import JobId, TrialNumber, checked_identifier
 from service.web.columns import curve_columns, job_columns, trial_curve
 from service.web.digest import Digest, Digests
 from service.web.formula import formula, symbol
-from service.web.rules import torch_file
+from service.web.rules import python_file
 from service.web.standings import Board, board, from_standing, from_trial, ranked
 from workers.tasks.registry import TASKS
 
@@ -318,7 +318,7 @@ def _add_rules(routes: APIRouter, store: Store) -> None:
 
 def _source(store: Store, entry: RuleEntry) -> str | None:
     try:
-        return torch_file(store, entry)
+        return python_file(store, entry)
     except RuleError:
         # A rule kept by an older version of the language is still shown, without its file.
         return None

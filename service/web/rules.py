@@ -1,5 +1,6 @@
 """Rules over REST: the leaderboard, one rule, its export, a rule by hand."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -7,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from dsl.export import to_torch
 from dsl.latex import to_latex
+from dsl.optax_export import to_optax
 from dsl.schema import Frozen
 from dsl.text import parse
 from dsl.validate import check
@@ -22,7 +24,7 @@ from service.web.problems import PROBLEMS, Problem
 
 router = APIRouter(prefix="/rules", tags=["rules"], responses=PROBLEMS)
 
-Format = Literal["torch", "latex"]
+Format = Literal["torch", "optax", "latex"]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w .\-]+$")]
 
 
@@ -104,13 +106,16 @@ def _provenance(entry: RuleEntry, standing: Standing) -> str:
     )
 
 
-def torch_file(store: Store, entry: RuleEntry) -> str:
-    """Return a rule as a Python file with the numbers of its best-attested evaluation."""
+def python_file(store: Store, entry: RuleEntry, write: Callable[..., str] = to_torch) -> str:
+    """Return a rule as a Python file with the numbers of its best-attested evaluation.
+
+    `write` is `to_torch` or `to_optax`.
+    """
     if not entry.standings:
-        return to_torch(entry.text, provenance=f"Rule {entry.id}, not yet trained.")
+        return write(entry.text, provenance=f"Rule {entry.id}, not yet trained.")
     standing = entry.standings[0]
     numbers = _trained_numbers(store, entry, standing)
-    return to_torch(entry.text, provenance=_provenance(entry, standing), **numbers)
+    return write(entry.text, provenance=_provenance(entry, standing), **numbers)
 
 
 @router.get(
@@ -124,7 +129,7 @@ def export(
     store: StoreDep,
     format: Annotated[Format, Query()] = "torch",  # noqa: A002 - the contract's name
 ) -> Response:
-    """Return a rule, by id or catalogue name, as a Python file (torch) or a formula (latex)."""
+    """Return a rule, by id or catalogue name: a Python file (torch, optax) or a formula (latex)."""
     entry = store.rule(resolved_id(rule_id))
     if entry.library is not None:
         imported = entry.text.removeprefix(f"{entry.library}.")
@@ -136,6 +141,7 @@ def export(
     if format == "latex":
         content, media_type, suffix = to_latex(entry.text) + "\n", "application/x-tex", "tex"
     else:
-        content, media_type, suffix = torch_file(store, entry), "text/x-python", "py"
+        write, suffix = (to_optax, "optax.py") if format == "optax" else (to_torch, "py")
+        content, media_type = python_file(store, entry, write), "text/x-python"
     disposition = f'attachment; filename="rule_{entry.id}.{suffix}"'
     return Response(content, media_type=media_type, headers={"Content-Disposition": disposition})

@@ -98,6 +98,9 @@ def test_an_exported_tuned_optimizer_has_the_numbers_that_were_found(live: Live)
 
 def test_a_named_optimizer_is_exported_and_latex_too(live: Live) -> None:
     assert "class" in live.http.get("/rules/powersign/export").text
+    answer = live.http.get("/rules/powersign/export?format=optax")
+    assert answer.headers["content-type"].startswith("text/x-python")
+    assert "optax.GradientTransformation" in answer.text
     answer = live.http.get("/rules/powersign/export?format=latex")
     assert answer.headers["content-type"].startswith("application/x-tex")
     assert "\\" in answer.text

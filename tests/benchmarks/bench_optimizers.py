@@ -1,0 +1,135 @@
+"""How fast are rules? Exported files against torch's own AdamW, in the same run.
+
+`python -m tests.benchmarks.bench_optimizers` steps the weights of an 18-layer residual network
+(about 10 million float32 numbers in 59 tensors) with fixed gradients. "Per byte" divides a time by
+the bytes that the update must at least move: g read, w and each slot read and written.
+Every optimizer takes a step in each round, so that what else the machine does falls on all.
+"""
+
+import math
+import statistics
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from dsl.compile import CompiledRule
+from dsl.export import to_torch
+from optimizers.catalogue import CATALOGUE
+from optimizers.rule import RuleOptimizer
+
+ROUNDS = 60
+RULES = ("powersign", "adam")
+
+
+def shapes() -> list[tuple[int, ...]]:
+    """Return the shapes of a residual network's weights."""
+    found: list[tuple[int, ...]] = [(64, 3, 7, 7), (64,), (64,)]
+    before = 64
+    for width, blocks in ((64, 2), (128, 2), (256, 2), (496, 2)):
+        for block in range(blocks):
+            found += [(width, before if block == 0 else width, 3, 3), (width,), (width,)]
+            found += [(width, width, 3, 3), (width,), (width,)]
+            if block == 0 and before != width:
+                found += [(width, before, 1, 1), (width,), (width,)]
+        before = width
+    return [*found, (1000, before), (1000,)]
+
+
+def parameters(device: str) -> list[torch.Tensor]:
+    """Return weights with gradients."""
+    generator = torch.Generator().manual_seed(0)
+    params = []
+    for shape in shapes():
+        p = torch.randn(shape, generator=generator).mul_(0.02).to(device).requires_grad_()
+        p.grad = torch.randn(shape, generator=generator).mul_(0.01).to(device)
+        params.append(p)
+    return params
+
+
+def exported(name: str) -> Any:
+    """Return the class in a rule's exported file."""
+    entry = CATALOGUE[name]
+    module = types.ModuleType("exported")
+    source = to_torch(entry.rule, lr=1e-4, decay="decoupled", weight_decay=0.01)
+    exec(compile(source, f"{name}.py", "exec"), module.__dict__)
+    return module.__dict__["Rule"]
+
+
+def optimizers(device: str) -> dict[str, tuple[torch.optim.Optimizer, int]]:
+    """Return what is measured, each with how many tensors like w it moves."""
+    decay: dict[str, Any] = {"lr": 1e-4, "weight_decay": 0.01}
+    found: dict[str, tuple[torch.optim.Optimizer, int]] = {
+        "AdamW(foreach=True)": (torch.optim.AdamW(parameters(device), foreach=True, **decay), 7),
+        "AdamW(fused=True)": (torch.optim.AdamW(parameters(device), fused=True, **decay), 7),
+    }
+    for name in RULES:
+        rule, kind = CATALOGUE[name].rule, exported(name)
+        moved = 3 + 2 * len(CompiledRule(rule).slots)
+        found[f"{name} exported"] = kind(parameters(device)), moved
+        found[f"{name} exported, compiled"] = kind(parameters(device), compiled=True), moved
+        own = RuleOptimizer(parameters(device), rule, decay="decoupled", **decay)
+        found[f"{name} RuleOptimizer"] = own, moved
+    return found
+
+
+def timed(step: Callable[[], Any], device: str) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    step()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def table(device: str) -> None:
+    """Print the times of a step, and their ratios to AdamW's."""
+    found = optimizers(device)
+    for optimizer, _ in found.values():
+        for _ in range(3):  # starts the state, compiles
+            timed(optimizer.step, device)
+    times: dict[str, list[float]] = {name: [] for name in found}
+    for _ in range(ROUNDS):
+        for name, (optimizer, _) in found.items():
+            times[name].append(timed(optimizer.step, device))
+    size = sum(map(math.prod, shapes()))
+    middle = {name: statistics.median(rows) for name, rows in times.items()}
+    least = {name: min(rows) for name, rows in times.items()}
+    print(f"{device}: {size / 1e6:.1f} million weights in {len(shapes())} tensors, {ROUNDS} rounds")
+    heads = f"{'ms: median':>11}{'least':>8}{'GB/s':>7}{'/ foreach':>11}"
+    print(f"{'':30}{heads}{'/ fused, per byte':>19}")
+    for name, (_, moved) in found.items():
+        speed = moved * 4 * size / middle[name] / 1e9
+        whole = [each[name] / each["AdamW(foreach=True)"] for each in (middle, least)]
+        byte = [each[name] / moved / each["AdamW(fused=True)"] * 7 for each in (middle, least)]
+        print(
+            f"{name:30}{middle[name] * 1e3:11.1f}{least[name] * 1e3:8.1f}{speed:7.1f}"
+            f"{whole[0]:6.2f} {whole[1]:4.2f}{byte[0]:14.2f} {byte[1]:4.2f}"
+        )
+    print("(ratios: of the medians, of the least)")
+
+
+def compilation() -> None:
+    """Print how long rules take from text to a function."""
+    CompiledRule("adam")
+    costs = {}
+    for name, entry in CATALOGUE.items():
+        costs[name] = min(timed(lambda: CompiledRule(entry.rule), "cpu") for _ in range(5))  # noqa: B023
+    slowest = max(costs, key=lambda name: costs[name])
+    print(
+        f"Parse, check and compile a rule: median {statistics.median(costs.values()) * 1e3:.2f} ms "
+        f"over the catalogue, longest {costs[slowest] * 1e3:.2f} ms ({slowest}); 2 ms wanted"
+    )
+
+
+def main() -> None:
+    """Print both tables, and a GPU's where there is one."""
+    compilation()
+    for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+        table(device)
+
+
+if __name__ == "__main__":
+    main()
