@@ -40,5 +40,5 @@ def each_piece(
         whole = compiled or not row[0].is_cpu
         for piece in [row] if whole else zip(*(torch.split(x, 1 << 17) for x in row), strict=True):
             function(*piece)
-    for column, whole in list(zip(zip(*rows), joined))[1:]:  # noqa: B905 - none joined, none back
-        torch._foreach_copy_(column, torch.split(whole, [x.numel() for x in column]))
+    for column, flat in list(zip(zip(*rows), joined))[1:]:  # noqa: B905 - none joined, none back
+        torch._foreach_copy_(column, torch.split(flat, [x.numel() for x in column]))
