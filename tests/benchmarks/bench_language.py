@@ -129,11 +129,15 @@ def scales(pair: Pair) -> tuple[float, float]:
     gradients, _ = probe()
     sizes = [trajectory(checked(parse(text)), text).updates.abs() for text in pair]
     shown = [size[size.isfinite() & (size != 0.0)] for size in sizes]
-    typical = (gradients.abs() > 1e-3) & (gradients.abs() < 1e-1) & sizes[0].isfinite()
-    if not shown[0].numel() or not shown[1].numel():
+    typical = (gradients.abs() > 1e-3) & (gradients.abs() < 1e-1)
+    there = sizes[0][typical & sizes[0].isfinite() & (sizes[0] != 0.0)]
+    if not shown[0].numel() or not shown[1].numel() or not there.numel():
         return 1.0, 1.0
-    first = float(sizes[0][typical].median()) or 1.0
-    return first, first * float(shown[1].median() / shown[0].median())
+    first = float(there.median())
+    second = first * float(shown[1].median() / shown[0].median())
+    # a learning rate must be a number, whatever a rule blows up to
+    sound = all(1e-250 < size < 1e250 for size in (first, second))
+    return (first, second) if sound else (1.0, 1.0)
 
 
 def part(pairs: Sequence[Pair], scaled: bool) -> list[tuple[bool | None, float, Pair]]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import Phase, assume, given, settings
 
-from dsl.canonical import canonical_text, rule_id
+from dsl.canonical import canonical, canonical_text, rule_id
 from dsl.compile import compile_rule
 from dsl.errors import RuleError
 from dsl.randomness import Draw
@@ -84,6 +84,20 @@ def test_reads_well() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sign(log(abs(g))) * sqrt(exp(adam)) * sign(sqrt(exp(adam)))",
+        "a = sign(g + w) * (g + w)\nb = sign(a) * a\nmax(b, -b) + w",
+        "2 * (g + 2) * drop(1, 0.3)",
+        "drop(2 * (g + 2), 0.3) * (w - g / 2) * 4",
+    ],
+)
+def test_settles_in_one_go(text: str) -> None:
+    form = canonical_text(text)
+    assert format_rule(canonical(parse(form))) == form
+
+
 def test_shared_values_stay_shared() -> None:
     doubling = "\n".join(
         ["a0 = g + w", *(f"a{i + 1} = exp(a{i}) / a{i}" for i in range(12)), "a12"]
@@ -127,7 +141,7 @@ def test_keeps_the_trajectory_and_is_idempotent(expression) -> None:
     except RuleError:
         assume(False)
     form = canonical_text(text)
-    assert canonical_text(form) == form
+    assert format_rule(canonical(parse(form))) == form
     try:
         found = trajectory(form)
     except RuleError as error:

@@ -2,12 +2,16 @@ import random
 
 import pytest
 import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from dsl.canonical import canonical_text
 from dsl.errors import RuleError
+from dsl.fingerprint import fingerprint
 from dsl.text import format_rule, parse
 from dsl.validate import check
 from search.controller import uniform
+from search.discovery import rule_of
 from search.language import NOS, Language, Lists
 from search.settings import LanguageSettings
 
@@ -89,6 +93,24 @@ def test_every_string_drawn_decodes_to_a_rule_or_is_refused_for_a_reason(groups:
         sound += 1
         assert parse(canonical_text(text))
     assert sound > 200
+
+
+@settings(max_examples=120, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(st.integers(1, 4), st.data())
+def test_whatever_the_masks_allow_is_text_that_can_be_read(
+    groups: int, data: st.DataObject
+) -> None:
+    language = nos(groups)
+    tokens: list[int] = []
+    while len(tokens) < language.length:
+        legal = language.mask(torch.tensor([tokens], dtype=torch.int64))[0].nonzero().flatten()
+        tokens.append(data.draw(st.sampled_from(legal.tolist())))
+    assert language.allows(tokens)
+    text = language.decode(tokens)
+    expression = parse(text)
+    assert parse(format_rule(expression)) == expression
+    rule = rule_of(text)
+    assert rule is None or (rule_of(rule) == rule and fingerprint(rule))
 
 
 def find(language: Language, *names: str) -> list[int]:

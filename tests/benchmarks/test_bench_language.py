@@ -1,0 +1,22 @@
+"""The benchmark of merged rules, small: what counts as one rule trains as one."""
+
+import pytest
+
+from tests.benchmarks.bench_language import part, sample
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_merged_rules_train_alike(groups: int) -> None:
+    found = sample(groups, 500, seed=70 + groups)
+    assert found.refused
+    assert len(found.prints) < len(found.forms) < found.drawn - found.refused
+    told = part(found.by_form[:10], False) + part(found.by_print[:10], True)
+    assert sum(parts is not None for parts, _, _ in told) >= 4
+    assert not [entry for entry in told if entry[0]]
+
+
+def test_rules_that_are_not_one_part() -> None:
+    pairs = [("g", "m"), ("sign(g)", "sign(m)"), ("g", "clip(g, 0.001)"), ("adam", "rmsprop")]
+    assert [parts for parts, _, _ in part(pairs, True)] == [True] * 4
+    assert [parts for parts, _, _ in part([("g", "2 * g")], False)] == [True]
+    assert [parts for parts, _, _ in part([("g", "2 * g")], True)] == [False]
