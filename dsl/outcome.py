@@ -22,6 +22,10 @@ class TrialState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+TOLD = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE)
+"""What a worker reports; such a trial has its outcome and never changes again."""
+
+
 class Measurement(Frozen):
     """One point of a learning curve."""
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
 
-from dsl.candidate import Stage
+from dsl.candidate import Decay, Stage
 from dsl.outcome import Measurement, TrialState
 from dsl.schema import Frozen, Real
 from service.jobs import JobSpec
@@ -39,7 +39,10 @@ class Job(Frozen):
     """Why it FAILED."""
 
     trials: dict[TrialState, int] = {}
-    """How many trials are in each state (states with none are left out)."""
+    """How many trials are in each state, over both stages (states with none are left out)."""
+
+    judged: int = 0
+    """Trials of the search stage that were trained, or rejected for a stated reason."""
 
     budget: int
     """Trials of the search stage that the job will judge in all."""
@@ -58,8 +61,17 @@ class Trial(Frozen):
     state: TrialState
     stage: Stage
     label: str | None = None
+    """The baseline's name, or the tuned optimizer's; None for a rule without one."""
+
     rule_id: str
     rule: str
+    decay: Decay = "none"
+    """Weight decay beside the rule, of strength `weight_decay`; see `dsl.candidate.Decay`."""
+
+    weight_decay: Real = 0.0
+    schedule: str = "constant"
+    """Name of the learning-rate schedule."""
+
     parameters: dict[str, Any] = {}
     value: Real | None = None
     """The objective's value; None unless COMPLETE or PRUNED."""
@@ -92,12 +104,22 @@ class Curve(Frozen):
 
 
 class Standing(Frozen):
-    """A row of the leaderboard: one rule on one task, from its best-attested evaluation."""
+    """A row of the leaderboard: an optimizer on a task, from its best-attested evaluation.
+
+    An optimizer is a rule with the weight decay beside it: Adam and AdamW are two.
+    """
 
     rule_id: str
     rule: str
     label: str | None = None
-    """The catalogue's name, where the rule is a known one."""
+    """The catalogue's name, where rule and decay are known ones."""
+
+    decay: Decay = "none"
+    """Weight decay beside the rule, of strength `weight_decay`; see `dsl.candidate.Decay`."""
+
+    weight_decay: Real = 0.0
+    schedule: str = "constant"
+    """Name of the learning-rate schedule."""
 
     task: str
     stage: Stage
@@ -116,6 +138,8 @@ class Standing(Frozen):
     """Steps of the full run; rows of different length are not comparable."""
 
     slots: int
+    failed_comparison: str | None = None
+    """Why the optimizer came to nothing in a comparison, where only its search has a figure."""
 
 
 class RuleEntry(Frozen):

@@ -17,7 +17,6 @@ COLOURS = {
     "CANCELLED": "yellow",
     "PAUSED": "yellow",
 }
-JUDGED = ("COMPLETE", "PRUNED", "INFEASIBLE")
 NOTHING = "–"
 
 
@@ -41,8 +40,8 @@ def state(name: str) -> str:
 
 
 def judged(job: Resource) -> int:
-    """Return how much of a job's budget has an answer; a comparison's trials come on top."""
-    return int(min(job["budget"], sum(job["trials"].get(name, 0) for name in JUDGED)))
+    """Return how much of a job's budget has an answer."""
+    return int(min(job["budget"], job["judged"]))
 
 
 def jobs_table(jobs: Iterable[Resource]) -> Table:
@@ -161,9 +160,6 @@ def follow(console: Console, job: Resource, events: Iterator[Resource]) -> str:
             elif event["kind"] == "log":
                 progress.console.print(f"[dim]{escape(str(body.get('sentence', '')))}[/dim]")
             elif event["kind"] == "trials":
-                counts = body.get("counts", {})
-                done = sum(counts.get(name, 0) for name in JUDGED)
-                # A comparison's trials come on top of the budget.
-                done = min(job["budget"], done)
+                done = min(job["budget"], body.get("judged", 0))
                 progress.update(row, completed=done, best=figure(body.get("best")))
     return current

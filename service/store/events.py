@@ -4,7 +4,8 @@ Kinds and their bodies:
 
 - `job`: `state`, and `error` where the job failed: the job's state changed.
 - `trials`: `numbers`, `states` and `values` (lists of one length), `best` (the job's best value so
-  far or null) and `counts` (trials by state in the whole job): trials started or finished.
+  far or null), `counts` (trials by state in the whole job) and `judged` (trials of the search
+  stage that have an answer): trials started or finished.
 - `log`: `sentence`.
 """
 

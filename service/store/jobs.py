@@ -4,12 +4,14 @@ import hashlib
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from dsl.outcome import TrialState
+from dsl.candidate import Stage
+from dsl.outcome import TOLD, TrialState
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from service.resources import TERMINAL, Job, JobState, Page
 from service.store import events, rules
@@ -121,13 +123,13 @@ def row_of(connection: Connection, job_id: str, *, lock: bool = False) -> Row[An
 def get(connection: Connection, job_id: str) -> Job:
     """Return the job."""
     row = row_of(connection, job_id)
-    return _job(row, counts(connection, [job_id])[job_id])
+    return _job(row, tallies(connection, [job_id])[job_id])
 
 
 def page(connection: Connection, query: Query) -> Page[Job]:
     """Return a page of jobs, the newest first unless asked otherwise."""
     found = fetch(connection, select(jobs), LISTING, query)
-    by_job = counts(connection, [row.id for row in found.rows])
+    by_job = tallies(connection, [row.id for row in found.rows])
     return Page[Job](
         items=tuple(_job(row, by_job[row.id]) for row in found.rows),
         next_page_token=found.next_page_token,
@@ -135,16 +137,30 @@ def page(connection: Connection, query: Query) -> Page[Job]:
     )
 
 
-def counts(connection: Connection, ids: Iterable[str]) -> dict[str, dict[TrialState, int]]:
-    """Return how many trials each job has in each state."""
+@dataclass
+class Tally:
+    """How many trials a job has."""
+
+    states: dict[TrialState, int] = field(default_factory=dict)
+    """By state, over both stages (states with none are left out)."""
+
+    judged: int = 0
+    """Of the search stage, with an answer: what the budget counts."""
+
+
+def tallies(connection: Connection, ids: Iterable[str]) -> dict[str, Tally]:
+    """Return how many trials each job has."""
     rows = connection.execute(
-        select(trials.c.job_id, trials.c.state, func.count())
+        select(trials.c.job_id, trials.c.stage, trials.c.state, func.count())
         .where(trials.c.job_id.in_(list(ids)))
-        .group_by(trials.c.job_id, trials.c.state)
+        .group_by(trials.c.job_id, trials.c.stage, trials.c.state)
     )
-    found: dict[str, dict[TrialState, int]] = defaultdict(dict)
-    for job_id, state, count in rows:
-        found[job_id][TrialState(state)] = count
+    found: dict[str, Tally] = defaultdict(Tally)
+    for job_id, stage, state, count in rows:
+        tally = found[job_id]
+        tally.states[TrialState(state)] = tally.states.get(TrialState(state), 0) + count
+        if stage == Stage.SEARCH and state in TOLD:
+            tally.judged += count
     return found
 
 
@@ -154,7 +170,7 @@ def states(connection: Connection) -> dict[JobState, int]:
     return {JobState(state): count for state, count in rows}
 
 
-def _job(row: Row[Any], by_state: dict[TrialState, int]) -> Job:
+def _job(row: Row[Any], tally: Tally) -> Job:
     return Job(
         id=row.id,
         state=JobState(row.state),
@@ -163,7 +179,8 @@ def _job(row: Row[Any], by_state: dict[TrialState, int]) -> Job:
         started=row.started,
         finished=row.finished,
         error=row.error,
-        trials=by_state,
+        trials=tally.states,
+        judged=tally.judged,
         budget=row.budget,
         best=row.best,
         notes=row.notes,

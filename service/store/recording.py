@@ -6,14 +6,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, case, select, update
 
 from dsl.candidate import Proposal, Stage
-from dsl.outcome import Outcome, TrialState
+from dsl.outcome import TOLD, Outcome, TrialState
 from service.store import events, jobs, rules
 from service.store.database import Transaction, upsert
 from service.store.errors import NotFound
 from service.store.queue import Claim, fence
 from service.store.tables import jobs as job_table
 from service.store.tables import snapshots, trials
-from service.store.trials import TOLD
 
 MAX_LOSSES = 3
 """How often a trial may be lost with its worker; then it has FAILED."""
@@ -21,7 +20,7 @@ MAX_LOSSES = 3
 
 def asked(transaction: Transaction, held: Claim, proposals: Sequence[Proposal]) -> None:
     """Write that these proposals have gone to a worker. Told ones are left as they are."""
-    fence(transaction, held)
+    job = fence(transaction, held)
     if not proposals:
         return
     connection, now = transaction.connection, transaction.now
@@ -32,7 +31,7 @@ def asked(transaction: Transaction, held: Claim, proposals: Sequence[Proposal]) 
             "number": proposal.number,
             "state": TrialState.RUNNING,
             "stage": proposal.stage,
-            "label": proposal.label,
+            "label": rules.label_of(job, proposal),
             "rule_id": ids[proposal.candidate.rule],
             "step": 0,
             "lr": proposal.candidate.lr,
@@ -215,11 +214,13 @@ def _tell(transaction: Transaction, job_id: str, numbers: Sequence[int]) -> None
         .order_by(trials.c.number)
     ).all()
     best = connection.execute(select(job_table.c.best).where(job_table.c.id == job_id)).scalar_one()
+    tally = jobs.tallies(connection, [job_id])[job_id]
     body = {
         "numbers": [row.number for row in rows],
         "states": [row.state for row in rows],
         "values": [row.value for row in rows],
         "best": best,
-        "counts": jobs.counts(connection, [job_id])[job_id],
+        "counts": tally.states,
+        "judged": tally.judged,
     }
     events.append(connection, job_id, "trials", body, transaction.now)

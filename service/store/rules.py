@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, select, tuple_
+from sqlalchemy import Connection, Row, ScalarSelect, Select, and_, delete, func, select, tuple_
 
-from dsl.candidate import Proposal, Stage
+from dsl.candidate import Candidate, Decay, Proposal, Stage
 from dsl.canonical import canonical_text, rule_id
 from dsl.compile import compile_rule
 from dsl.errors import RuleError
@@ -69,6 +69,34 @@ def _known() -> dict[str, str]:
     for entry in sorted(CATALOGUE.values(), key=lambda entry: entry.decay != "none"):
         names.setdefault(identity(entry.rule)[0], entry.name)
     return names | {identity(entry.path)[0]: entry.name for entry in LIBRARY.values()}
+
+
+@cache
+def _decayed() -> dict[tuple[str, Decay], str]:
+    """Names of the catalogue by rule id and the decay beside the rule."""
+    names: dict[tuple[str, Decay], str] = {}
+    for entry in CATALOGUE.values():
+        names.setdefault((identity(entry.rule)[0], entry.decay), entry.name)
+    return names
+
+
+def label_of(job: Row[Any], proposal: Proposal) -> str | None:
+    """Return the name that a trial is shown under: the baseline's, or the tuned optimizer's."""
+    return proposal.label or job.spec.get("optimizer")
+
+
+def _standing_name(candidate: Candidate) -> str:
+    """Return the name under which an unnamed candidate stands; "" for the rule by itself.
+
+    Decay is outside the rule, so one rule with and without it are two optimizers: Adam and AdamW.
+    """
+    id_, decay = identity(candidate.rule)[0], candidate.decay
+    if (id_, decay) in _decayed():
+        return _decayed()[id_, decay]
+    known = _known().get(id_, "")
+    if decay == "none":
+        return f"{known} without decay" if known else ""
+    return f"{known} with {decay} decay".lstrip()
 
 
 def enter(transaction: Transaction, texts: Iterable[str], origin: str = "job") -> dict[str, str]:
@@ -172,14 +200,52 @@ def page(connection: Connection, query: Query, task: str | None) -> Page[Standin
 
 def _select() -> Select[Any]:
     shown = [column for column in standings.c if column.name != "label"]
-    return select(*shown, rules.c.text.label("rule"), _NAME.label("label")).join_from(
-        standings, rules
+    return (
+        select(
+            *shown,
+            rules.c.text.label("rule"),
+            _NAME.label("label"),
+            trials.c.proposal,
+            _failure().label("failed_comparison"),
+        )
+        .join_from(standings, rules)
+        .join(
+            trials,
+            and_(trials.c.job_id == standings.c.job_id, trials.c.number == standings.c.number),
+        )
+    )
+
+
+def _failure() -> ScalarSelect[Any]:
+    """Why the same optimizer came to nothing in a comparison on the same task, if it did."""
+    other = trials.alias()
+    return (
+        select(other.c.reason)
+        .join_from(other, jobs)
+        .where(
+            standings.c.compared == 0,
+            other.c.rule_id == standings.c.rule_id,
+            other.c.stage == Stage.COMPARISON,
+            other.c.state == TrialState.INFEASIBLE,
+            func.coalesce(other.c.label, "") == standings.c.label,
+            jobs.c.task == standings.c.task,
+        )
+        .order_by(other.c.finished.desc())
+        .limit(1)
+        .correlate(standings)
+        .scalar_subquery()
     )
 
 
 def _standing(row: Row[Any]) -> Standing:
     names = Standing.model_fields
-    return Standing(**{name: value for name, value in row._mapping.items() if name in names})
+    candidate = Candidate.model_validate(row.proposal["candidate"])
+    return Standing(
+        **{name: value for name, value in row._mapping.items() if name in names},
+        decay=candidate.decay,
+        weight_decay=candidate.weight_decay,
+        schedule=candidate.schedule.name,
+    )
 
 
 def attest(
@@ -197,7 +263,7 @@ def attest(
         compared = int(proposal.stage is Stage.COMPARISON)
         row = {
             "rule_id": identity(proposal.candidate.rule)[0],
-            "label": proposal.label or "",
+            "label": label_of(job, proposal) or _standing_name(proposal.candidate),
             "task": job.task,
             "job_id": job.id,
             "number": outcome.number,

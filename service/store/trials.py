@@ -18,16 +18,13 @@ from sqlalchemy import (
 )
 
 from dsl.candidate import Proposal, Stage
-from dsl.outcome import Measurement, Outcome, TrialState
+from dsl.outcome import TOLD, Measurement, Outcome, TrialState
 from service.resources import Curve, Page, Trial
 from service.store import jobs
 from service.store.errors import NotFound
 from service.store.paging import fetch
 from service.store.query import Family, Field, Listing, Query
 from service.store.tables import snapshots, trials
-
-TOLD = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE)
-"""What a worker reports; such a trial has its outcome and never changes again."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +171,7 @@ def curves(
 
 def _trial(row: Row[Any]) -> Trial:
     told = row.outcome or {}
+    candidate = row.proposal["candidate"]
     return Trial(
         job_id=row.job_id,
         number=row.number,
@@ -181,7 +179,10 @@ def _trial(row: Row[Any]) -> Trial:
         stage=Stage(row.stage),
         label=row.label,
         rule_id=row.rule_id,
-        rule=row.proposal["candidate"]["rule"],
+        rule=candidate["rule"],
+        decay=candidate["decay"],
+        weight_decay=candidate["weight_decay"],
+        schedule=candidate["schedule"]["name"],
         parameters=row.proposal["parameters"],
         value=row.value,
         reason=row.reason,

@@ -26,6 +26,7 @@ def test_every_change_is_told_in_order(store: Store) -> None:
                 "values": [None, None],
                 "best": None,
                 "counts": {"RUNNING": 2},
+                "judged": 0,
             },
         ),
         (
@@ -36,6 +37,7 @@ def test_every_change_is_told_in_order(store: Store) -> None:
                 "values": [0.5, None],
                 "best": 0.5,
                 "counts": {"COMPLETE": 1, "INFEASIBLE": 1},
+                "judged": 2,
             },
         ),
         ("log", {"sentence": "A sentence."}),

@@ -8,7 +8,16 @@ from service.resources import Job, JobState
 from service.store.errors import IdempotencyConflict, NotFound, StateConflict
 from service.store.query import Query
 from service.store.store import Store
-from tests.service.store.samples import discover, judged, proposal, running, tune
+from tests.service.store.samples import (
+    compared,
+    complete,
+    discover,
+    infeasible,
+    judged,
+    proposal,
+    running,
+    tune,
+)
 
 
 def test_a_job_comes_back_as_it_was_given(store: Store) -> None:
@@ -53,6 +62,17 @@ def test_newest_first_with_counts(store: Store) -> None:
     assert page.total == 2
     assert page.items[0].trials == {}
     assert page.items[1].trials == {TrialState.COMPLETE: 2, TrialState.RUNNING: 1}
+    assert [job.judged for job in page.items] == [0, 2]
+
+
+def test_a_comparison_is_not_judged_against_the_budget(store: Store) -> None:
+    job, claim = running(store, discover())
+    store.record_asked(claim, [proposal(0), proposal(1), compared(2, "g", "sgd")])
+    told = [complete(0, 0.5), infeasible(1), complete(2, 0.4)]
+    store.record_told(claim, told, None)
+    found = store.job(job.id)
+    assert (sum(found.trials.values()), found.judged) == (3, 2)
+    assert store.events(job.id)[-1].body["judged"] == 2
     assert page.items[1] == store.job(first.id)
     assert page.items[1].best == 0.2
     assert store.job_states() == {JobState.RUNNING: 1, JobState.QUEUED: 1}

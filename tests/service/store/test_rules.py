@@ -1,6 +1,6 @@
 import pytest
 
-from dsl.candidate import Stage
+from dsl.candidate import Candidate, Decay, ScheduleSpec, Stage
 from dsl.canonical import canonical_text, rule_id
 from dsl.compile import compile_rule
 from dsl.errors import RuleError
@@ -13,6 +13,7 @@ from service.store.store import Store
 from tests.service.store.samples import (
     compared,
     complete,
+    discover,
     infeasible,
     judged,
     proposal,
@@ -57,7 +58,7 @@ def test_what_is_no_rule_is_refused(store: Store) -> None:
 
 
 def test_one_row_for_each_rule_with_its_best(store: Store) -> None:
-    job, claim = running(store)
+    job, claim = running(store, discover())
     store.record_asked(claim, [proposal(i, rule) for i, rule in enumerate((NEW, NEW, "g", NEW))])
     told = [complete(0, 0.3), complete(1, 0.2), complete(2, 0.5)]
     store.record_told(claim, told, None)
@@ -98,7 +99,7 @@ def test_one_row_for_each_rule_with_its_best(store: Store) -> None:
 def test_the_better_attested_figure_counts(
     store: Store, better: dict[str, float], worse: dict[str, float], first: int
 ) -> None:
-    _, claim = running(store)
+    _, claim = running(store, discover())
     for number, figure in enumerate((better, worse) if first == 0 else (worse, better)):
         ask = compared if figure.get("compared") else proposal
         store.record_asked(claim, [ask(number, NEW)])
@@ -108,7 +109,7 @@ def test_the_better_attested_figure_counts(
 
 
 def test_comparisons_come_first_then_the_better(store: Store) -> None:
-    _, claim = running(store)
+    _, claim = running(store, discover())
     judged(store, claim, [0.1, 0.2])
     store.record_asked(claim, [compared(4, NEW), compared(5, CATALOGUE["adam"].rule, "adam")])
     store.record_told(claim, [complete(4, 0.5, seeds=5), complete(5, 0.4, seeds=5)], None)
@@ -121,7 +122,7 @@ def test_comparisons_come_first_then_the_better(store: Store) -> None:
 
 
 def test_adam_and_adamw_are_two_rows(store: Store) -> None:
-    _, claim = running(store)
+    _, claim = running(store, discover())
     names = ("adam", "adamw")
     asked = [compared(i, CATALOGUE[name].rule, name) for i, name in enumerate(names)]
     store.record_asked(claim, asked)
@@ -129,9 +130,69 @@ def test_adam_and_adamw_are_two_rows(store: Store) -> None:
     assert board(store) == [("adamw", 0.3), ("adam", 0.4)]
 
 
+def test_a_tuned_optimizer_stands_under_its_own_name(store: Store) -> None:
+    """Adam's rule and AdamW's are one text: what tuning made of one is not the other's."""
+    for name, decay, value in (("adamw", "decoupled", 0.1), ("adam", "none", 0.2)):
+        _, claim = running(store, tune(optimizer=name))
+        candidate = Candidate(
+            rule=CATALOGUE[name].rule,
+            lr=0.1,
+            decay=decay,
+            weight_decay=0.03 if decay != "none" else 0.0,
+            schedule=ScheduleSpec(name="cosine"),
+        )
+        store.record_asked(claim, [proposal(0, candidate=candidate)])
+        store.record_told(claim, [complete(0, value)], None)
+        store.finish(claim, JobState.SUCCEEDED)
+        assert store.trial(claim.job_id, 0).label == name
+        assert store.trial(claim.job_id, 0).decay == decay
+        assert store.trial(claim.job_id, 0).schedule == "cosine"
+    assert board(store) == [("adamw", 0.1), ("adam", 0.2)]
+    first, second = store.standings().items
+    assert (first.decay, first.weight_decay, first.schedule) == ("decoupled", 0.03, "cosine")
+    assert (second.decay, second.weight_decay) == ("none", 0.0)
+    assert {s.label for s in store.rule(rule_id(CATALOGUE["adam"].rule)).standings} == {
+        "adam",
+        "adamw",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "decay", "label"),
+    [
+        (CATALOGUE["adam"].rule, "none", "adam"),
+        (CATALOGUE["adam"].rule, "decoupled", "adamw"),
+        (CATALOGUE["adam"].rule, "l2", "adam_l2"),
+        (CATALOGUE["rmsprop"].rule, "l2", "rmsprop with l2 decay"),
+        (CATALOGUE["lion"].rule, "none", "lion without decay"),
+        (NEW, "none", None),
+        (NEW, "decoupled", "with decoupled decay"),
+    ],
+)
+def test_decay_is_part_of_an_unnamed_optimizers_name(
+    store: Store, rule: str, decay: Decay, label: str | None
+) -> None:
+    _, claim = running(store, discover())
+    candidates = [Candidate(rule=rule, lr=0.1, decay=each) for each in ("paper", decay)]
+    store.record_asked(claim, [proposal(i, candidate=c) for i, c in enumerate(candidates)])
+    store.record_told(claim, [complete(0, 0.1), complete(1, 0.2)], None)
+    assert board(store)[1] == (label, 0.2)
+
+
+def test_a_rule_that_fails_its_comparison_is_said_to(store: Store) -> None:
+    """Its figure from the search stays, but no longer without a word."""
+    _, claim = running(store, discover())
+    store.record_asked(claim, [proposal(0, NEW), proposal(1, "g"), compared(2, NEW)])
+    store.record_told(claim, [complete(0, 0.1), complete(1, 0.2)], None)
+    assert [s.failed_comparison for s in store.standings().items] == [None, None]
+    store.record_told(claim, [infeasible(2, "diverged with fresh seeds")], None)
+    found = {s.label: s.failed_comparison for s in store.standings().items}
+    assert found == {None: "diverged with fresh seeds", "sgd": None}
+
+
 def test_larger_is_better_where_the_job_says_so(store: Store) -> None:
     objective = {"metric": "validation_accuracy", "direction": "maximize"}
-    _, claim = running(store, tune(objective=objective))
+    _, claim = running(store, discover(objective=objective))
     store.record_asked(claim, [proposal(0, NEW), proposal(1, NEW), proposal(2, "g")])
     store.record_told(claim, [complete(0, 3.0), complete(1, 1.0), complete(2, 2.0)], None)
     assert [label for label, _ in board(store)] == [None, "sgd"]
@@ -139,7 +200,7 @@ def test_larger_is_better_where_the_job_says_so(store: Store) -> None:
 
 
 def test_only_complete_trials_stand(store: Store) -> None:
-    _, claim = running(store)
+    _, claim = running(store, discover())
     store.record_asked(claim, [proposal(0, NEW), proposal(1, "g")])
     pruned = complete(1, 0.1).model_copy(update={"state": TrialState.PRUNED})
     store.record_told(claim, [infeasible(0), pruned], None)
@@ -148,7 +209,7 @@ def test_only_complete_trials_stand(store: Store) -> None:
 
 def test_a_deleted_jobs_figures_give_way(store: Store) -> None:
     for value, rule in ((0.3, NEW), (0.2, NEW), (0.1, "g")):
-        _, claim = running(store)
+        _, claim = running(store, discover())
         store.record_asked(claim, [proposal(0, rule), proposal(1, "sign(g)")])
         store.record_told(claim, [complete(0, value), complete(1, value + 1)], None)
         store.finish(claim, JobState.SUCCEEDED)
@@ -169,7 +230,7 @@ def test_two_jobs_raise_one_rule_at_once(store: Store) -> None:
     import threading
 
     rules = [f"g * {number}.5 + sign(g)" for number in range(2, 12)]
-    claims = [running(store)[1] for _ in range(3)]
+    claims = [running(store, discover())[1] for _ in range(3)]
     barrier = threading.Barrier(3)
     failures: list[BaseException] = []
 
