@@ -53,25 +53,28 @@ SearchSpace = Annotated[dict[str, Parameter], Field(min_length=1, max_length=64)
 
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
+    # `at` says which field a fault is about: pydantic places it at the parameter as a whole.
     if low >= high:
         raise PydanticCustomError(
             "range",
             "low is {low} and high is {high}: low must be less than high",
-            {"low": low, "high": high},
+            {"low": low, "high": high, "at": ("low",)},
         )
     if not isfinite(float(high) - float(low)):
         raise PydanticCustomError(
             "wide_range",
             "low is {low} and high is {high}: high - low is more than a number can hold",
-            {"low": low, "high": high},
+            {"low": low, "high": high, "at": ("high",)},
         )
     if log and low <= 0:
         raise PydanticCustomError(
             "log_range",
             "low is {low} on a log scale: it must be greater than 0; raise low or set log to false",
-            {"low": low},
+            {"low": low, "at": ("low",)},
         )
     if log and step is not None:
         raise PydanticCustomError(
-            "log_step", "log and step exclude each other: set log to false or leave step out", {}
+            "log_step",
+            "log and step exclude each other: set log to false or leave step out",
+            {"at": ("step",)},
         )

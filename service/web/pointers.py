@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-MAX_VALUE = 60
+from service.web.phrases import MAX_VALUE, example_of, phrase
 
 Schema = dict[str, Any]
 """JSON schema."""
@@ -98,11 +98,6 @@ def allowed_fields(root: Schema, loc: Sequence[str | int]) -> list[str]:
     return sorted({name for member in members for name in member.get("properties", {})})
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + "..."
-
-
 def _unknown_field(name: str, allowed: list[str]) -> str:
     near = get_close_matches(name[:64], allowed, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
@@ -120,11 +115,11 @@ def described(fault: Mapping[str, Any], body: Any, schema: Schema) -> tuple[str,
     """
     loc = tuple(fault["loc"])[1:]
     kind = fault["type"]
-    message = str(fault["msg"]).removeprefix("Value error, ")
     path = path_in_body(loc, body, missing=kind == "missing")
     context = fault.get("ctx", {})
     if kind == "missing":
-        return pointer_of(path), "this field is required"
+        say = example_of(path)
+        return pointer_of(path), "this field is required" + (f"; write, say, {say}" if say else "")
     if kind == "extra_forbidden":
         return pointer_of(path), _unknown_field(str(loc[-1]), allowed_fields(schema, loc[:-1]))
     if kind in ("union_tag_not_found", "union_tag_invalid"):
@@ -134,11 +129,26 @@ def described(fault: Mapping[str, Any], body: Any, schema: Schema) -> tuple[str,
             tags = _tags(schema, loc)
             return pointer, "this field is required" + (f"; allowed: {tags}" if tags else "")
         tag, expected = context.get("tag", ""), context.get("expected_tags", "")
-        return pointer, f"there is no {field} {_shown(tag)}; allowed: {expected}"
-    if isinstance(fault.get("input"), str | int | float | bool | None):
-        own = kind in ("unknown_name", "range", "log_range", "log_step")
-        message += "" if own else f"; got {_shown(fault.get('input'))}"
-    return pointer_of(path), message
+        return pointer, f"there is no {field} '{str(tag)[:MAX_VALUE]}'; allowed: {expected}"
+    return pointer_of([*path, *_within(path, context.get("at", ()), body)]), phrase(fault, path)
+
+
+def _within(path: Sequence[str | int], at: Sequence[str | int], body: Any) -> list[str | int]:
+    """Return as much of `at`, where in a value its fault is, as the body says.
+
+    A schedule that is given by its name alone has no field `name`, say.
+    """
+    here = body
+    for part in path:
+        here = here[part]
+    found: list[str | int] = []
+    for part in at:
+        if not _holds(here, part):
+            # The field that is missing is named all the same.
+            return [*found, part] if isinstance(here, Mapping) else found
+        found.append(part)
+        here = here[part]
+    return found
 
 
 def _tags(root: Schema, loc: Sequence[str | int]) -> str:

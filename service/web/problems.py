@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -134,8 +135,27 @@ def _invalid(request: Request, error: Exception) -> Response:
     return _answer(request, Problem(422, detail, errors))
 
 
+def _unreadable(cause: BaseException) -> str:
+    """Return why a body could not be parsed, where its JSON is not at fault but its size or bytes.
+
+    FastAPI answers these with a sentence of its own and keeps what happened as the cause.
+    """
+    if isinstance(cause, RecursionError):
+        return "the body is nested too deeply; a job needs fewer than 10 levels of [ and {"
+    if isinstance(cause, UnicodeDecodeError):
+        byte = cause.object[cause.start]
+        return f"the body is not UTF-8: byte {cause.start} is 0x{byte:02x}; send the text as UTF-8"
+    if isinstance(cause, ValueError):
+        digits = sys.get_int_max_str_digits()
+        return f"the body holds an integer of more than {digits} digits; write a smaller number"
+    return "the body cannot be read as JSON; send a job as an object, see /openapi.json"
+
+
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400 and error.__cause__ is not None:
+        detail = _unreadable(error.__cause__)
+        return _answer(request, Problem(400, detail, [FieldError(pointer="#", detail=detail)]))
     details = {
         404: f"there is nothing at {request.url.path}; see /openapi.json",
         405: f"{request.method} is not allowed at {request.url.path}; see /openapi.json",
@@ -145,16 +165,21 @@ def _http(request: Request, error: Exception) -> Response:
     return problem_response(error.status_code, detail, request.url.path, headers=headers)
 
 
-def _rule(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RuleError)
+def rule_problem(error: RuleError, pointer: str) -> Problem:
+    """Return what is wrong with a rule, its text being at `pointer` of the body."""
     fault = FieldError(
-        pointer="#/text",
+        pointer=pointer,
         detail=str(error),
         line=error.line,
         column=error.column,
         hint=str(error.hint) if error.hint else None,
     )
-    return _answer(request, Problem(422, f"#/text: {error}", [fault]))
+    return Problem(422, f"{pointer}: {error}", [fault])
+
+
+def _rule(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RuleError)
+    return _answer(request, rule_problem(error, "#/text"))
 
 
 def _query(request: Request, error: Exception) -> Response:

@@ -19,9 +19,9 @@ RULES: dict[str, tuple[Any, str, list[str]]] = {
     "a lone surrogate": ({"text": "g\ud800"}, "#/text", []),
     "a rule without the gradient": ({"text": "w"}, "#/text", []),
     "a constant rule": ({"text": "1"}, "#/text", []),
-    "a number": ({"text": 5}, "#/text", ["string"]),
+    "a number": ({"text": 5}, "#/text", ["must be a text"]),
     "an unknown field": ({"text": "g", "nmae": "x"}, "#/nmae", ["label", "text"]),
-    "markup as label": ({"text": "g", "label": "<b>"}, "#/label", ["pattern"]),
+    "markup as label": ({"text": "g", "label": "<b>"}, "#/label", ["not allowed", "letters"]),
     "no text": ({}, "#/text", ["required"]),
 }
 
