@@ -1,8 +1,9 @@
 """The names a rule may use without declaring them."""
 
 import math
+from dataclasses import dataclass
 
-__all__ = ["BARE", "HYPERPARAMETERS", "OPERANDS", "SUGAR"]
+__all__ = ["BARE", "HYPERPARAMETERS", "OPERANDS", "SUGAR", "Range", "range_of"]
 
 OPERANDS: dict[str, str] = {
     "g": "the gradient",
@@ -48,3 +49,40 @@ HYPERPARAMETERS: dict[str, float] = {
     "rho": 0.9,
 }
 """Well-known hyperparameters and their defaults, which a line `name = number` replaces."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values of a hyperparameter make sense, and the words for them."""
+
+    low: float
+    high: float
+    words: str
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value and (value < self.high if self.open_high else value <= self.high)
+
+
+_AVERAGE = Range(0.0, 1.0, "0 <= value < 1, for it is the weight of the past", open_high=True)
+_SHARE = Range(0.0, 1.0, "0 <= value <= 1, for it is a share")
+_SMALL = Range(0.0, math.inf, "0 or more")
+_RANGES = {
+    "beta": _AVERAGE,
+    "gamma": _AVERAGE,
+    "mu": _AVERAGE,
+    "rho": _AVERAGE,
+    "nu": _SHARE,  # 1 is QHAdam's own second share
+    "delta": _SMALL,
+    "eps": _SMALL,
+}
+
+
+def range_of(name: str, default: float) -> Range | None:
+    """Return the range of a hyperparameter by its well-known name, `beta2` being a `beta`.
+
+    None if the name is not well-known, or if the rule's own default lies outside: then the rule
+    means something else by it.
+    """
+    found = _RANGES.get(name.rstrip("0123456789"))
+    return found if found is not None and default in found else None

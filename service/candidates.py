@@ -3,9 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 from dsl.candidate import Candidate
+from dsl.compile import compile_rule
+from dsl.text import parse
+from dsl.validate import check
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY, LibraryEntry
 from search.space import Categorical, Int, Parameter
+from service import bounds
+from service.bounds import Fault
 from service.jobs import DiscoverJob, TuneJob
 
 
@@ -15,12 +20,16 @@ def tuned(job: TuneJob) -> Candidate:
     Raises:
         ModuleNotFoundError: its optimizer comes from a library that is not installed.
     """
-    named = baseline(job.optimizer, job.seed)
+    if job.optimizer is None:
+        # Without `lr` in the space the protocol's grid chooses it: nobody knows a good one.
+        named, lr = Candidate(rule=job.rule or "", seed=job.seed), None
+    else:
+        named = baseline(job.optimizer, job.seed)
+        lr = (CATALOGUE.get(job.optimizer) or LIBRARY[job.optimizer]).lr
     decay = named.decay
     if decay == "none" and "weight_decay" in job.space:
         # To search the weight decay of an optimizer that has none is to ask for the usual one.
         decay = "decoupled"
-    lr = (CATALOGUE.get(job.optimizer) or LIBRARY[job.optimizer]).lr
     return named.model_copy(update={"lr": lr, "decay": decay, "schedule": job.schedule})
 
 
@@ -43,27 +52,43 @@ def baseline(name: str, seed: int) -> Candidate:
     return Candidate(rule=rule.rule, decay=rule.decay, weight_decay=rule.weight_decay, seed=seed)
 
 
-def faults(job: TuneJob | DiscoverJob) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Yield what the libraries installed here cannot do of a job: where in its body, and why.
+def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
+    """Yield what cannot be done of a job, or would only waste it: where in its body, and why.
 
-    These faults depend on the machine, so they are looked for when a job is submitted and never
-    when a kept one is read.
+    These faults depend on the libraries installed and on what this version knows of good numbers,
+    so they are looked for when a job is submitted and never when a kept one is read.
+
+    Raises:
+        RuleError: The job's own rule is none.
     """
+    yield from bounds.of_objective(job)
     if isinstance(job, DiscoverJob):
+        yield from bounds.of_rates(job.protocol.learning_rates)
         for i, name in enumerate(job.comparison.baselines):
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):
                 yield ("comparison", "baselines", i), sentence
+        return
+    if job.rule is not None:
+        check(parse(job.rule))
+        defaults = compile_rule(job.rule).hyperparameters
+        allowed = sorted({"lr", "weight_decay", *defaults})
+        for name in job.space:
+            if name not in allowed:
+                names = ", ".join(allowed)
+                yield ("space", name), f"the rule has no parameter '{name}'; allowed: {names}"
+        yield from bounds.of_space(job.space, defaults)
+    elif job.optimizer in CATALOGUE:
+        yield from bounds.of_space(job.space, CATALOGUE[job.optimizer].hyperparameters)
     elif job.optimizer in LIBRARY:
         entry = LIBRARY[job.optimizer]
         if sentence := entry.missing():
             yield ("optimizer",), sentence
         else:
             yield from _faults_of_space(entry, job.space)
+            yield from bounds.of_space(job.space, entry.hyperparameters)
 
 
-def _faults_of_space(
-    entry: LibraryEntry, space: Mapping[str, Parameter]
-) -> Iterator[tuple[tuple[str, ...], str]]:
+def _faults_of_space(entry: LibraryEntry, space: Mapping[str, Parameter]) -> Iterator[Fault]:
     options = entry.options
     own = {"lr"} if entry.weight_decay is None else {"lr", "weight_decay"}
     for name, parameter in space.items():

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, Self
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dsl.candidate import ScheduleSpec
 from dsl.schema import Frozen, Seed
+from dsl.text import MAX_LENGTH
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY
 from optimizers.schedules import SCHEDULES
@@ -20,7 +21,15 @@ from search.settings import (
     StrategySettings,
 )
 from search.space import Categorical, SearchSpace
-from workers.protocol import GRID, LearningRate, NoPruner, PrunerSettings, Steps, TaskSpec
+from workers.protocol import (
+    FINE_GRID,
+    GRID,
+    LearningRate,
+    NoPruner,
+    PrunerSettings,
+    Steps,
+    TaskSpec,
+)
 from workers.tasks.registry import TASKS
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w .,:;()+\-]+$")]
@@ -31,22 +40,23 @@ _SAMPLED_STEPS = (0, 1, 50, 999, 1000)
 """Where a schedule is tried before the job is taken; the last is the run's length."""
 
 
-def _known(optimizer: str) -> str:
+def _known(optimizer: str, *at: str | int) -> str:
     # That a library is installed and what it takes is asked at submission (service.candidates):
     # a job that is kept stays readable where the library is gone.
     if optimizer not in CATALOGUE and optimizer not in LIBRARY:
-        _unknown("optimizer", optimizer, [*CATALOGUE, *LIBRARY])
+        _unknown("optimizer", optimizer, [*CATALOGUE, *LIBRARY], *at)
     return optimizer
 
 
-def _unknown(what: str, value: str, allowed: Iterable[str]) -> NoReturn:
+def _unknown(what: str, value: str, allowed: Iterable[str], *at: str | int) -> NoReturn:
+    """Refuse a name; `at` is where it stands within the field that is validated."""
     names = sorted(allowed)
     near = get_close_matches(value[:64], names, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     raise PydanticCustomError(
         "unknown_name",
         "there is no {what} '{value}'{hint}; allowed: {allowed}",
-        {"what": what, "value": value, "hint": hint, "allowed": ", ".join(names)},
+        {"what": what, "value": value, "hint": hint, "allowed": ", ".join(names), "at": at},
     )
 
 
@@ -65,7 +75,7 @@ class JobBase(Frozen):
     @classmethod
     def _known_task(cls, task: TaskSpec) -> TaskSpec:
         if task.name not in TASKS:
-            _unknown("task", task.name, TASKS)
+            _unknown("task", task.name, TASKS, "name")
         return task
 
     @field_validator("objective")
@@ -73,7 +83,7 @@ class JobBase(Frozen):
     def _known_metric(cls, objective: Objective, info: Any) -> Objective:
         task = info.data.get("task")
         if task is not None and objective.metric not in TASKS[task.name].metrics:
-            _unknown("metric", objective.metric, TASKS[task.name].metrics)
+            _unknown("metric", objective.metric, TASKS[task.name].metrics, "metric")
         return objective
 
 
@@ -85,11 +95,14 @@ class TuneBudget(Frozen):
 
 
 class TuneJob(JobBase):
-    """Search the numbers of a fixed rule."""
+    """Search the numbers of a fixed rule, which either `optimizer` or `rule` says."""
 
     kind: Literal["tune"]
-    optimizer: str
+    optimizer: str | None = None
     """A name of the catalogue or of another library's optimizer (GET /optimizers)."""
+
+    rule: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)] | None = None
+    """The text of a rule (`dsl.text`); whether it is one is asked at submission."""
 
     schedule: ScheduleSpec = ScheduleSpec()
     space: SearchSpace
@@ -106,27 +119,48 @@ class TuneJob(JobBase):
     @classmethod
     def _known_schedule(cls, schedule: ScheduleSpec) -> ScheduleSpec:
         if schedule.name not in SCHEDULES:
-            _unknown("schedule", schedule.name, SCHEDULES)
+            _unknown("schedule", schedule.name, SCHEDULES, "name")
+        allowed = SCHEDULES[schedule.name].settings
+        for name in schedule.settings:
+            if name not in allowed:
+                _unknown(f"setting of {schedule.name}", name, allowed, "settings", name)
         try:
             for t in _SAMPLED_STEPS:
                 SCHEDULES[schedule.name](t, _SAMPLED_STEPS[-1], **schedule.settings)
-        except (ValueError, TypeError, ArithmeticError) as error:
-            # TypeError: a setting called like an argument of the call itself (`t`, `total`).
+        except (ValueError, ArithmeticError) as error:
             raise PydanticCustomError(
                 "schedule_settings",
                 "{why}; allowed settings of {name}: {allowed}",
                 {
                     "why": str(error),
                     "name": schedule.name,
-                    "allowed": ", ".join(sorted(SCHEDULES[schedule.name].settings)),
+                    "allowed": ", ".join(sorted(allowed)),
+                    "at": ("settings",),
                 },
             ) from error
         return schedule
 
     @field_validator("optimizer")
     @classmethod
-    def _known_optimizer(cls, optimizer: str) -> str:
-        return _known(optimizer)
+    def _known_optimizer(cls, optimizer: str | None) -> str | None:
+        return None if optimizer is None else _known(optimizer)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.optimizer is None and self.rule is None:
+            raise PydanticCustomError(
+                "one_of",
+                "a tune job needs a rule: give 'optimizer', a name such as 'adamw', or 'rule', a "
+                "text such as 'sign(ema(g, beta))'",
+                {"at": ("optimizer",)},
+            )
+        if self.optimizer is not None and self.rule is not None:
+            raise PydanticCustomError(
+                "one_of",
+                "'optimizer' and 'rule' exclude each other; leave one of them out",
+                {"at": ("rule",)},
+            )
+        return self
 
     @field_validator("space")
     @classmethod
@@ -136,16 +170,16 @@ class TuneJob(JobBase):
             allowed = {"lr", "weight_decay", *CATALOGUE[optimizer].hyperparameters}
             for name in space:
                 if name not in allowed:
-                    _unknown(f"parameter of {optimizer}", name, allowed)
+                    _unknown(f"parameter of {optimizer}", name, allowed, name)
         for name, parameter in space.items():
             if isinstance(parameter, Categorical):
-                for choice in parameter.choices:
+                for i, choice in enumerate(parameter.choices):
                     if isinstance(choice, str):
                         raise PydanticCustomError(
                             "choices",
                             "{name} is a number, so '{choice}' cannot be one of its choices; "
                             "allowed: numbers",
-                            {"name": name, "choice": choice},
+                            {"name": name, "choice": choice, "at": (name, "choices", i)},
                         )
         return space
 
@@ -170,6 +204,9 @@ class Comparison(Frozen):
     """After the search: the best rules beside the baselines, with fresh seeds, test split read."""
 
     top: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
+    learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)] = (
+        FINE_GRID
+    )
     seeds: Annotated[int, Field(strict=True, ge=1, le=64)] = 5
     steps: Steps = 300
     baselines: Annotated[tuple[Baseline, ...], Field(max_length=64)] = (
@@ -183,7 +220,7 @@ class Comparison(Frozen):
     @field_validator("baselines")
     @classmethod
     def _known_baselines(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_known(name) for name in baselines)
+        return tuple(_known(name, i) for i, name in enumerate(baselines))
 
 
 class DiscoverJob(JobBase):

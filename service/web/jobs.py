@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import StringConstraints
 
+from dsl.errors import RuleError
 from dsl.schema import Frozen
 from service.candidates import faults
 from service.importance import Importance, importance_of
@@ -15,7 +16,7 @@ from service.store.query import Query as StoreQuery
 from service.store.store import Store
 from service.web.access import JobId, ListingDep, StoreDep, TrialNumber
 from service.web.pointers import pointer_of
-from service.web.problems import PROBLEMS, FieldError, Problem
+from service.web.problems import PROBLEMS, FieldError, Problem, rule_problem
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=PROBLEMS)
 
@@ -71,9 +72,14 @@ def _refuse_nul(spec: Any) -> None:
 
 
 def _refuse_unable(spec: Any) -> None:
-    errors = [FieldError(pointer=pointer_of(where), detail=why) for where, why in faults(spec)]
+    try:
+        found = list(faults(spec))
+    except RuleError as error:
+        raise rule_problem(error, "#/rule") from error
+    errors = [FieldError(pointer=pointer_of(where), detail=why) for where, why in found]
     if errors:
-        raise Problem(422, f"{errors[0].pointer}: {errors[0].detail}", errors)
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise Problem(422, f"{errors[0].pointer}: {errors[0].detail}{more}", errors)
 
 
 @router.post(

@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 
 from dsl.candidate import ScheduleSpec
+from dsl.errors import RuleError
+from dsl.outcome import TrialState
 from optimizers.library import LIBRARY
+from service.assembly import evaluation_of, strategy_of
 from service.candidates import baseline, faults, tuned
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
+from workers.evaluation import judge
 
 LR = {"type": "float", "low": 1e-4, "high": 1, "log": True}
 BETA = {"type": "float", "low": 0.5, "high": 0.99}
@@ -99,3 +103,38 @@ def test_without_its_library_it_is_refused_but_a_kept_job_stays_readable(
     assert list(faults(tune("rprop"))) == []
     with pytest.raises(ModuleNotFoundError, match="pip install pytorch-optimizer"):
         baseline("soap", 0)
+
+
+def ruled(rule: str, **space: Any) -> TuneJob:
+    body = tune("adamw").model_dump(mode="json") | {"optimizer": None, "rule": rule, "space": space}
+    job = JOB_SPEC.validate_python(body)
+    assert isinstance(job, TuneJob)
+    return job
+
+
+def test_a_rule_of_nobodys_is_tuned_with_decoupled_decay_where_it_is_searched() -> None:
+    rule = "base ^ (sign(g) * sign(ema(g, beta))) * g"
+    candidate = tuned(ruled(rule, beta=BETA))
+    assert (candidate.rule, candidate.seed) == (rule, 3)
+    assert (candidate.decay, candidate.weight_decay, candidate.lr) == ("none", 0.0, None)
+    assert tuned(ruled(rule, weight_decay=LR)).decay == "decoupled"
+    assert list(faults(ruled(rule, lr=LR, beta=BETA))) == []
+    ((where, why),) = faults(ruled(rule, lr=LR, beta1=BETA))
+    assert where == ("space", "beta1")
+    assert why == "the rule has no parameter 'beta1'; allowed: base, beta, lr, weight_decay"
+    with pytest.raises(RuleError, match="column 5"):
+        list(faults(ruled("g * (m", lr=LR)))
+
+
+@pytest.mark.parametrize("space", [{"lr": LR, "weight_decay": LR, "beta": BETA}, {"beta": BETA}])
+def test_a_rule_of_nobodys_is_judged(space: dict[str, Any]) -> None:
+    job = ruled("sign(g) * abs(ema(g, beta))", **space)
+    job = job.model_copy(update={"budget": job.budget.model_copy(update={"steps": 20})})
+    (proposal,) = strategy_of(job).ask(1)
+    assert proposal.parameters.keys() == space.keys()
+    (outcome,) = judge(evaluation_of(job), [proposal])
+    assert outcome.state is TrialState.COMPLETE, outcome
+    assert outcome.metrics["validation_loss"] < 2.3
+    # The learning rate is the space's, or the protocol's grid chose it.
+    assert outcome.lr == proposal.parameters.get("lr", outcome.lr)
+    assert outcome.lr is not None

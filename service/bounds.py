@@ -1,0 +1,87 @@
+"""Which numbers are worth a job: ranges of parameters, repeated values, an objective's sense."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from dsl.operands import Range, range_of
+from search.space import Categorical, Parameter
+from service.jobs import DiscoverJob, TuneJob
+
+Fault = tuple[tuple[str | int, ...], str]
+"""Where in a job's body, and why."""
+
+LARGEST = 1e6
+"""No training number is larger: the search paper's learning rates end at 10."""
+
+_RANGES = {
+    "lr": Range(0.0, LARGEST, "0 or more"),
+    "weight_decay": Range(0.0, LARGEST, "0 or more"),
+}
+_SENSES = {
+    "loss": "minimize",
+    "distance": "minimize",
+    "accuracy": "maximize",
+    "r2": "maximize",
+}
+"""Which direction is better, by the last word of a metric's name."""
+
+
+def of_objective(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
+    """Yield the fault of a direction that looks for the worst."""
+    objective = job.objective
+    better = _SENSES.get(objective.metric.rpartition("_")[2])
+    if better is not None and better != objective.direction:
+        yield (
+            ("objective", "direction"),
+            f"to {objective.direction} {objective.metric} is to look for the worst; "
+            f"set direction to '{better}'",
+        )
+
+
+def of_rates(rates: Sequence[float]) -> Iterator[Fault]:
+    """Yield the faults of a protocol's grid of learning rates."""
+    where = ("protocol", "learning_rates")
+    yield from ((where + at, why) for at, why in _repeated(rates))
+    for i, rate in enumerate(rates):
+        if rate > LARGEST:
+            yield (*where, i), f"the learning rate is {rate:g}; allowed: up to {LARGEST:g}"
+
+
+def of_space(space: Mapping[str, Parameter], defaults: Mapping[str, float]) -> Iterator[Fault]:
+    """Yield the faults of what a space lets its parameters be.
+
+    Args:
+        space: The search space.
+        defaults: The rule's hyperparameters with their defaults.
+    """
+    for name, parameter in space.items():
+        allowed = _RANGES.get(name)
+        if allowed is None and name in defaults:
+            allowed = range_of(name, defaults[name])
+        for at, value in _ends(parameter):
+            where = ("space", name, *at)
+            if abs(value) > LARGEST:
+                yield where, f"{name} can be {value:g}; allowed: from {-LARGEST:g} to {LARGEST:g}"
+            elif allowed is not None and value not in allowed:
+                yield where, f"{name} can be {value:g}; allowed: {allowed.words}"
+        if isinstance(parameter, Categorical):
+            for found, why in _repeated(parameter.choices):
+                yield ("space", name, "choices", *found), why
+
+
+def _ends(parameter: Parameter) -> Iterator[tuple[tuple[str | int, ...], float]]:
+    """Yield the extreme values of a parameter with where they are said."""
+    if isinstance(parameter, Categorical):
+        for i, choice in enumerate(parameter.choices):
+            if not isinstance(choice, str):
+                yield ("choices", i), choice
+    else:
+        yield ("low",), parameter.low
+        yield ("high",), parameter.high
+
+
+def _repeated(values: Sequence[float | str]) -> Iterator[tuple[tuple[int], str]]:
+    first: dict[float | str, int] = {}
+    for i, value in enumerate(values):
+        if first.setdefault(value, i) != i:
+            shown = value if isinstance(value, str) else f"{value:g}"
+            yield (i,), f"{shown} is there already, at index {first[value]}; leave this one out"
