@@ -116,9 +116,9 @@ def _spread(draw: Draw, index: int, like: torch.Tensor, decades: float) -> torch
 
 
 def _normal(draw: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
-    """Return what stands for normal numbers: small ones are not as rare."""
+    """Return what stands for normal numbers: small ones and large ones are not as rare."""
     small = Draw(draw.seed, draw.t, draw.first + _ELSEWHERE)
-    return normal(draw, index, like) * _spread(small, index, like, 12.0)
+    return 4.0 * normal(draw, index, like) * _spread(small, index, like, 12.6)
 
 
 @cache

@@ -131,9 +131,9 @@ def scales(pair: Pair) -> tuple[float, float]:
     shown = [size[size.isfinite() & (size != 0.0)] for size in sizes]
     typical = (gradients.abs() > 1e-3) & (gradients.abs() < 1e-1)
     there = sizes[0][typical & sizes[0].isfinite() & (sizes[0] != 0.0)]
-    if not shown[0].numel() or not shown[1].numel() or not there.numel():
+    if not shown[0].numel() or not shown[1].numel():
         return 1.0, 1.0
-    first = float(there.median())
+    first = float((there if there.numel() else shown[0]).median())
     second = first * float(shown[1].median() / shown[0].median())
     # a learning rate must be a number, whatever a rule blows up to
     sound = all(1e-250 < size < 1e250 for size in (first, second))

@@ -15,7 +15,7 @@ from dsl.validate import checked
 from optimizers.catalogue import CATALOGUE
 from tests.dsl.strategies import expressions
 
-ADAM, POWERSIGN = "bddaec2ebf5965f9", "24fc2131da100f4b"
+ADAM, POWERSIGN = "bddaec2ebf5965f9", "410c30240ee07d58"
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,7 @@ def test_merges(one: str, other: str) -> None:
         ("sign(m)", "clip(y + 0.001, 1e-5) * sign(adam)"),
         ("clip(w / 1000 + 2, 0.001) * y", "y"),
         ("clip(exp(m), 0.0001) * g", "g"),
+        ("clip(-log(abs(noise(0.1))) - 1, 1e-4) * g", "g"),  # 3.7 standard deviations
         ("log(exp(g))", "g"),  # 0 where the gradient is lost beside 1
         ("g * clip(w * 0.1, 1e-5)", "g * sign(w)"),
         ("clip(adam, 1e-5)", "sign(m)"),
