@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from workers.tasks.task import Examples, Stacked, Task
 
 Tensors = dict[str, Tensor]
-_Name = TypeVar("_Name", str, int)
 
 
 class StackedModule:
@@ -39,20 +38,15 @@ class StackedModule:
             grad_and_value(self._loss, has_aux=True),
             randomness="different",
         )
-        rows = _count(weights)
-        own, weights, buffers = buffers, _several(weights), _several(buffers)
-        batch = (
-            _for_each(batch, weights)
-            if shared
-            else tuple(_several(dict(enumerate(batch))).values())
-        )
+        if shared:
+            batch = _for_each(batch, weights)
         with self._plain_kernels():
-            found, (losses, moved) = stepped(weights, buffers, batch)
+            found, (losses, moved) = stepped(dict(weights), dict(buffers), batch)
         for name, gradient in found.items():
-            gradients[name].copy_(gradient[:rows])
+            gradients[name].copy_(gradient)
         for name, value in moved.items():
-            own[name].copy_(value[:rows])
-        return torch.as_tensor(losses)[:rows]
+            buffers[name].copy_(value)
+        return torch.as_tensor(losses)
 
     def measure(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], examples: Examples
@@ -74,10 +68,9 @@ class StackedModule:
             return found
 
         with self._plain_kernels():
-            several = _several(weights)
-            every = _for_each(examples, several)
-            measured: Tensors = vmap(one)(several, _several(buffers), every)
-        return {name: value[: _count(weights)] for name, value in measured.items()}
+            every = _for_each(examples, weights)
+            measured: Tensors = vmap(one)(dict(weights), dict(buffers), every)
+        return measured
 
     @contextmanager
     def _plain_kernels(self) -> Iterator[None]:
@@ -106,25 +99,13 @@ class StackedModule:
         return self._task.loss(model, batch), moved
 
 
-def _count(weights: Mapping[str, Tensor]) -> int:
-    return len(next(iter(weights.values())))
-
-
-def _several(values: Mapping[_Name, Tensor]) -> dict[_Name, Tensor]:
-    """Return a single row twice: a lone product runs through another kernel, with other bits."""
-    return {
-        name: value.expand(2, *value.shape[1:]) if len(value) == 1 else value
-        for name, value in values.items()
-    }
-
-
 def _for_each(examples: Examples, weights: Mapping[str, Tensor]) -> Examples:
     """Return shared examples as every row's own, without copying them.
 
     Else `vmap` makes the rows' products with shared inputs one large product, in which a row's
     bits depend on how many rows there are.
     """
-    rows = _count(weights)
+    rows = len(next(iter(weights.values())))
     return tuple(value.expand(rows, *value.shape) for value in examples)
 
 
