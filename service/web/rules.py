@@ -20,7 +20,7 @@ from service.store.errors import NotFound
 from service.store.rules import identity
 from service.store.store import Store
 from service.web.access import Listing, StoreDep, checked_identifier
-from service.web.problems import PROBLEMS, Problem
+from service.web.problems import PROBLEMS, FieldError, Problem
 
 router = APIRouter(prefix="/rules", tags=["rules"], responses=PROBLEMS)
 
@@ -50,11 +50,30 @@ def rules(listing: Annotated[RuleListing, Query()], store: StoreDep) -> Page[Sta
     return store.standings(listing.query(), task=listing.task)
 
 
-@router.post("", status_code=201, summary="Add a rule by hand")
+@router.post(
+    "",
+    status_code=201,
+    summary="Add a rule by hand",
+    responses={200: {"description": "A rule that is known already."}},
+)
 def add(rule: NewRule, response: Response, store: StoreDep) -> RuleEntry:
-    """Check a rule and keep it, in canonical form; a rule that is known is returned as it is."""
+    """Check a rule and keep it, in canonical form; one that is known is returned (200).
+
+    A label is given once: another one for a rule that has one is refused (409).
+    """
     check(parse(rule.text))
+    try:
+        store.rule(identity(rule.text)[0])
+        response.status_code = 200
+    except NotFound:
+        pass
     entry = store.add_rule(rule.text, label=rule.label)
+    if rule.label is not None and entry.label != rule.label:
+        detail = (
+            f"this rule is known as '{entry.label}' (id {entry.id}), not '{rule.label}'; send it "
+            f"without a label, or with '{entry.label}'"
+        )
+        raise Problem(409, detail, [FieldError(pointer="#/label", detail=detail)])
     response.headers["Location"] = f"/api/v1/rules/{entry.id}"
     return entry
 

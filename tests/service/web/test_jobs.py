@@ -3,6 +3,7 @@
 import math
 import random
 
+import httpx
 import pytest
 
 from service.resources import JobState
@@ -201,3 +202,24 @@ def test_openapi_tells_of_every_route_and_of_problems(live: Live) -> None:
     refused = paths["/api/v1/jobs"]["post"]["responses"]["4XX"]["content"]
     assert refused.keys() == {"application/problem+json"}
     assert {"ProblemBody", "FieldError"} <= document["components"]["schemas"].keys()
+
+
+def test_a_job_that_tunes_a_rule_by_its_text_is_kept_and_shown(live: Live) -> None:
+    rule = "sign(g) * abs(ema(g, beta))"
+    space = {"beta": {"type": "float", "low": 0.5, "high": 0.99}}
+    body = {name: value for name, value in TUNE.items() if name != "optimizer"}
+    job = live.submit({**body, "rule": rule, "space": space})
+    spec = live.http.get(f"/jobs/{job}").json()["spec"]
+    assert (spec["rule"], spec["optimizer"]) == (rule, None)
+    page = httpx.get(f"{live.url}/jobs/{job}", trust_env=False).text
+    assert f"the rule <code>{rule}</code>" in page
+    assert "None" not in page
+    assert "tune a rule" in httpx.get(f"{live.url}/", trust_env=False).text
+    clone = live.http.post(f"/jobs/{job}:clone").json()
+    assert clone["spec"]["rule"] == rule
+    claim = live.claim()
+    live.store.record_asked(claim, [proposal(0, rule, beta=0.75)])
+    live.store.record_told(claim, [outcome(0, 0.1)], None)
+    (row,) = live.http.get("/rules").json()["items"]
+    exported = live.http.get(f"/rules/{row['rule_id']}/export").text
+    assert "beta=0.75" in exported

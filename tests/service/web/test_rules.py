@@ -19,9 +19,30 @@ def test_a_rule_by_hand_is_kept_once_in_canonical_form(live: Live) -> None:
     assert entry["text"] == canonical_text("g + 0.5 * sign(g)")
     assert entry["id"] == rule_id("g + 0.5 * sign(g)")
     assert entry["latex"]
-    again = live.http.post("/rules", json={"text": "  g+0.5*sign( g )"})
-    assert again.json()["id"] == entry["id"]
+    for more in ({}, {"label": "mine"}):
+        again = live.http.post("/rules", json={"text": "  g+0.5*sign( g )", **more})
+        assert again.status_code == 200
+        assert again.json() == entry
     assert live.http.get(f"/rules/{entry['id']}").json()["id"] == entry["id"]
+
+
+def test_another_label_for_a_known_rule_is_a_conflict(live: Live) -> None:
+    live.http.post("/rules", json={"text": "g + 0.5 * sign(g)", "label": "mine"})
+    before = live.dump()
+    for text, known in (("sign(g) * 0.5 + g", "mine"), ("g", "sgd")):
+        answer = live.http.post("/rules", json={"text": text, "label": "yours"})
+        assert answer.status_code == 409
+        (fault,) = answer.json()["errors"]
+        assert fault["pointer"] == "#/label"
+        assert f"'{known}'" in fault["detail"]
+        assert "'yours'" in fault["detail"]
+    assert live.dump() == before
+
+
+def test_a_known_rule_without_a_label_can_be_given_one(live: Live) -> None:
+    assert live.http.post("/rules", json={"text": "g + 0.5 * sign(g)"}).json()["label"] is None
+    answer = live.http.post("/rules", json={"text": "g + 0.5 * sign(g)", "label": "mine"})
+    assert (answer.status_code, answer.json()["label"]) == (200, "mine")
 
 
 def test_a_named_optimizer_is_a_rule(live: Live) -> None:
