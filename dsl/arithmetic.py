@@ -120,12 +120,16 @@ class Arithmetic:
         top = self.signs(top)
         if not bottom and len(top) == 1:
             [(base, exponent)] = top.items()
-            if exponent == 1 and self.is_sum(base):
+            if exponent == 1 and self.is_sum(base) and self.spreads(coefficient, base):
                 return base if coefficient == 1.0 else self.sum([(coefficient, base)])
         coefficient, top = self.contents(coefficient, top)
         if coefficient == 0.0 and all(map(self.total, top)) and not bottom:
             return self.graph.number(0.0)
         return self.assemble(coefficient, top, bottom)
+
+    def spreads(self, coefficient: float, index: int) -> bool:
+        """Tell whether a factor can be spread over the terms of a sum without overflow."""
+        return all(math.isfinite(coefficient * c) for _, c in self.terms(index))
 
     def opaque_product(self, powers: list[tuple[int, int]]) -> int:
         """Multiply without folding, where folding would lead too far."""

@@ -151,6 +151,8 @@ def test_every_kind_of_hostile_text(kind: Kind) -> None:
         "\n".join(["a0 = t", *(f"a{i + 1} = a{i} ^ a{i} * a{i}" for i in range(15)), "a15 * g"]),
         "\n".join(["a0 = g", *(f"a{i + 1} = a{i} * a{i}" for i in range(23)), "a23 * g"]),
         "9^" * 20 + "9 * g",
+        "a = 1e200 * g - w\nb = a * 1e200 - prev(a)\nb * 1e200",
+        "(g / 1e-200 + w) / 1e-200 * (m / 1e-200 - w)",
         "1" * 4000 + " * g",
         "g" * 4097,
         "(" * 4096,
