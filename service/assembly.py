@@ -87,7 +87,7 @@ def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
     )
     comparison = Protocol(
         steps=job.comparison.steps,
-        learning_rates=asked.learning_rates,
+        learning_rates=job.comparison.learning_rates,
         # Every learning rate runs to the end: a short run flatters rules that start fast.
         grid_steps=None,
         seeds=job.comparison.seeds,

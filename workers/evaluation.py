@@ -25,7 +25,9 @@ def judge(
     A candidate without a learning rate first runs `grid_steps` steps at every rate of the
     protocol's grid, which is that run's whole horizon (T and the schedule end there); the rate
     with the best mean over seeds is taken for the full run. A rate at which any seed diverges is
-    out.
+    out. Without `grid_steps` full runs choose, and the best of them counts; where the test split
+    is asked for it is run once more, and measured then: the test split is read for the chosen rate
+    alone.
 
     Args:
         evaluation: the task, and a protocol for each stage in `proposals`.
@@ -105,11 +107,12 @@ class _Judgement:
     def _choose_rates(self) -> None:
         protocol, whole = self._protocol, self._protocol.grid_steps is None
         cases = [case for case in self._cases if not case.reason and case.candidate.lr is None]
-        short = protocol
+        short = protocol.model_copy(update={"test": False})
         if protocol.grid_steps is not None:
-            update = {"steps": protocol.grid_steps, "pruner": NoPruner(), "test": False}
-            short = protocol.model_copy(update=update)
+            update = {"steps": protocol.grid_steps, "pruner": NoPruner()}
+            short = short.model_copy(update=update)
         rates = protocol.learning_rates
+        kept = whole and not protocol.test
         found = self._train(cases, [rates] * len(cases), short, POINTS if whole else 1)
         for case, by_rate in zip(cases, found, strict=True):
             best = _best(by_rate, protocol)
@@ -122,7 +125,7 @@ class _Judgement:
                 )
                 continue
             case.candidate = case.candidate.model_copy(update={"lr": rates[best]})
-            case.results = by_rate[best] if whole else []
+            case.results = by_rate[best] if kept else []
 
     def _full_run(self) -> None:
         cases = [case for case in self._cases if not case.reason and not case.results]

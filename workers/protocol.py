@@ -13,6 +13,10 @@ LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 GRID: tuple[float, ...] = tuple(10.0**k for k in range(-5, 2))
 """The learning rates of Bello et al. 2017, section 4: 10^-5 … 10^1."""
 
+FINE_GRID: tuple[float, ...] = tuple(float(f"{10 ** (k / 3):.3g}") for k in range(-15, 4))
+"""Three rates per decade over the same range, for comparisons: with one per decade a rule that
+scales its update by a constant, such as e, may win only because the grid misses its neighbours."""
+
 
 class TaskSpec(Frozen):
     """A task by name (see `workers.tasks`)."""
@@ -62,7 +66,7 @@ class Protocol(Frozen):
 
     direction: Literal["minimize", "maximize"] = "minimize"
     test: bool = False
-    """Also measure the test split, once, at the end."""
+    """Also measure the test split, once, at the end of the run at the chosen learning rate."""
 
 
 class Evaluation(Frozen):

@@ -10,7 +10,7 @@ from search.discovery import RandomStrategy, ReinforcementStrategy
 from service.assembly import evaluation_of, population_of, strategy_of
 from service.candidates import tuned
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
-from workers.protocol import SuccessiveHalving
+from workers.protocol import FINE_GRID, GRID, SuccessiveHalving
 
 
 def tune(**more: Any) -> TuneJob:
@@ -72,7 +72,11 @@ def test_only_the_comparison_reads_the_test_split() -> None:
     protocols = evaluation_of(discover()).protocols
     assert not protocols[Stage.SEARCH].test
     assert protocols[Stage.COMPARISON].test
-    assert protocols[Stage.COMPARISON].learning_rates == protocols[Stage.SEARCH].learning_rates
+    assert protocols[Stage.SEARCH].learning_rates == GRID
+    assert protocols[Stage.COMPARISON].learning_rates == FINE_GRID
+    assert len(FINE_GRID) == 19
+    assert (FINE_GRID[0], FINE_GRID[-1]) == (1e-5, 10.0)
+    assert set(GRID) < set(FINE_GRID)
     assert {p.metric for p in protocols.values()} == {"validation_accuracy"}
     assert {p.direction for p in protocols.values()} == {"maximize"}
 

@@ -1,5 +1,6 @@
 import json
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from dsl.outcome import Outcome, TrialState
 from workers.evaluation import judge
 from workers.population import train_population
 from workers.protocol import Evaluation, Protocol, SuccessiveHalving, TaskSpec
+from workers.stack import Stack
 from workers.tasks.registry import TASKS
 
 TASK = TASKS["digits-mlp"]
@@ -52,6 +54,31 @@ def test_without_a_short_run_the_full_runs_choose() -> None:
     assert outcome.lr == RATES[losses.index(min(losses))]
     assert outcome.metrics["validation_loss"] == min(losses)
     assert outcome.cost_steps == 90
+
+
+@pytest.mark.parametrize("grid_steps", [None, 10])
+def test_the_test_split_is_read_once_for_the_chosen_rate_alone(
+    grid_steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+    measure = Stack.measure
+
+    def counted(stack: Stack, split: Any) -> dict[str, list[float]]:
+        nonlocal reads
+        reads += len(stack.rows) if split == "test" else 0
+        return measure(stack, split)
+
+    monkeypatch.setattr(Stack, "measure", counted)
+    protocol = SHORT.model_copy(update={"grid_steps": grid_steps, "seeds": 2, "test": True})
+    outcomes = judged([Candidate(rule="g"), Candidate(rule="adam")], protocol)
+    assert reads == 2 * 2
+    untested = protocol.model_copy(update={"test": False})
+    alike = judged([Candidate(rule="g"), Candidate(rule="adam")], untested)
+    for outcome, other in zip(outcomes, alike, strict=True):
+        assert outcome.lr == other.lr
+        assert outcome.curve == other.curve
+        assert {"test_loss", "test_accuracy"} == set(outcome.metrics) - set(other.metrics)
+        assert {name: outcome.metrics[name] for name in other.metrics} == other.metrics
 
 
 def test_seeds_are_averaged_and_kept() -> None:
