@@ -10,20 +10,21 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from service.cluster import Unreachable, connect, first_line, quieten
 from service.resources import JobState
 from service.settings import Settings
-from service.store.errors import LeaseLost, StorageFull, Unavailable
+from service.store.errors import LeaseLost, StorageFull, StoreError, Unavailable
+from service.store.query import MAX_PAGE_SIZE, Query
 from service.store.queue import Claim
 from service.store.store import Store
-from workers.driver import Asked, JobDriver, Lost, Message, Told, release
+from workers.desk import Asked, Lost, Message, Note, Told
+from workers.driver import employ, release
 
 BUILD = "service.assembly:build"
 """Makes a job's plan, in the driver."""
@@ -40,10 +41,15 @@ BEAT_SECONDS = 1.0
 PATIENCE_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before a write is tried again while the database is full or away."""
 
-OBJECT_STORE_BYTES = 256 * 2**20
-"""Of the local Ray: messages are small, so its default of 30 % of the memory is not needed."""
+OUTAGE_SECONDS = 10.0
+"""How long until a Ray that could not be reached is tried again."""
 
 _STOPS = {JobState.PAUSING: JobState.PAUSED, JobState.CANCELLING: JobState.CANCELLED}
+
+_FAREWELLS = {
+    JobState.PAUSED: "The job is paused; what is done is kept.",
+    JobState.QUEUED: "The server stops; the job waits in the queue until it runs again.",
+}
 
 T = TypeVar("T")
 
@@ -68,6 +74,8 @@ class Dispatcher:
         self._thread: threading.Thread | None = None
         self._runs: list[threading.Thread] = []
         self._own_ray = False
+        self._outage: set[str] = set()
+        """The jobs that were told that Ray cannot be reached; empty while it can."""
 
     def start(self) -> None:
         """Begin, and first take back the jobs that this dispatcher's last life left running.
@@ -99,7 +107,7 @@ class Dispatcher:
                 if claim is None:
                     self._stopping.wait(POLL_SECONDS)
                 else:
-                    self._begin(claim)
+                    self._begin_or_drop(claim)
         finally:
             for thread in self._runs:
                 thread.join()
@@ -111,43 +119,60 @@ class Dispatcher:
         if len(self._runs) >= self._settings.concurrent_jobs:
             return None
         try:
+            if self._outage and not self._outage_is_over():
+                self._stopping.wait(OUTAGE_SECONDS)
+                return None
             return self._store.claim(self._owner, self._settings.lease_seconds)
         except (StorageFull, Unavailable) as error:
             _log.warning("cannot look for jobs: %s", error)
             self._stopping.wait(PATIENCE_SECONDS[-1])
             return None
 
+    def _begin_or_drop(self, claim: Claim) -> None:
+        try:
+            self._begin(claim)
+        except StoreError as error:
+            # The lease lapses, and the job is taken up again.
+            _log.warning("job %s is dropped until its lease lapses: %s", claim.job_id, error)
+
     def _begin(self, claim: Claim) -> None:
         try:
-            self._connect()
-        except Exception:
-            _log.exception("Ray does not start; job %s goes back to the queue", claim.job_id)
-            self._store.finish(claim, JobState.QUEUED)
-            self._stopping.wait(PATIENCE_SECONDS[-1])
+            self._own_ray |= connect(self._settings)
+        except Unreachable as why:
+            self._wait_for_cluster(claim, why)
             return
-        run = Run(self._store, claim, self._settings.lease_seconds, self._build, self._stopping)
+        quieten()
+        run = Run(self._store, claim, self._settings, self._build, self._stopping)
         thread = threading.Thread(target=run.to_end, name=f"job {claim.job_id}", daemon=True)
         self._runs.append(thread)
         thread.start()
 
-    def _connect(self) -> None:
-        """Attach to the cluster of the settings, or start a local one, unless Ray runs already."""
-        if ray.is_initialized():
-            return
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if self._settings.ray_address:
-            options["address"] = self._settings.ray_address
-        else:
-            options |= {
-                "address": "local",
-                "num_cpus": self._settings.cpus,
-                "include_dashboard": False,
-                "object_store_memory": OBJECT_STORE_BYTES,
-                "_node_ip_address": "127.0.0.1",
-            }
-        with _environment():
-            ray.init(**options)
-        self._own_ray = True
+    def _wait_for_cluster(self, claim: Claim, why: Unreachable) -> None:
+        """Give the claimed job back, and tell it and all that wait why none can run."""
+        if not self._outage:
+            _log.warning("%s; jobs wait, and it is tried again every %g s", why, OUTAGE_SECONDS)
+        sentence = f"{_capital(str(why))}; the job waits, and it is tried again."
+        claims = [claim]
+        # Held until all are told, or the first would be claimed again and again.
+        while (another := self._store.claim(self._owner, self._settings.lease_seconds)) is not None:
+            claims.append(another)
+        for each in claims:
+            if each.job_id not in self._outage:
+                self._store.log(each, sentence)
+                self._outage.add(each.job_id)
+            self._store.finish(each, JobState.QUEUED)
+        self._stopping.wait(OUTAGE_SECONDS)
+
+    def _outage_is_over(self) -> bool:
+        """Try Ray again; as long as it is away, only a job that was not told yet is claimed."""
+        try:
+            self._own_ray |= connect(self._settings)
+        except Unreachable:
+            query = Query(page_size=MAX_PAGE_SIZE, filter="state = QUEUED", order_by="created desc")
+            return any(job.id not in self._outage for job in self._store.jobs(query).items)
+        _log.warning("Ray answers again; the jobs go on")
+        self._outage.clear()
+        return True
 
 
 class Run:
@@ -157,16 +182,18 @@ class Run:
         self,
         store: Store,
         claim: Claim,
-        lease_seconds: float,
+        settings: Settings,
         build: str,
         stopping: threading.Event,
     ) -> None:
         self._store = store
         self._claim = claim
-        self._lease_seconds = lease_seconds
+        self._lease_seconds = settings.lease_seconds
+        self._jobs = settings.concurrent_jobs
         self._build = build
         self._stopping = stopping
         self._deaths = 0
+        self._driver_count = 0
         self._renewed = time.monotonic()
 
     def to_end(self) -> None:
@@ -174,9 +201,13 @@ class Run:
         job_id = self._claim.job_id
         try:
             state, error = self._attempts()
+            if state in _FAREWELLS:
+                self._note(_FAREWELLS[state])
             self._patiently(lambda: self._store.finish(self._claim, state, error))
-        except LeaseLost as error:
-            _log.warning("%s", error)
+        except LeaseLost:
+            _log.warning(
+                "job %s stops here: it was ended, or another dispatcher has taken it", job_id
+            )
         except Exception:
             # The lease lapses, and the job is taken up again, by this dispatcher or another.
             _log.exception("job %s is dropped until its lease lapses", job_id)
@@ -184,30 +215,35 @@ class Run:
     def _attempts(self) -> tuple[JobState, str | None]:
         """Start a driver, and another when one dies, until one comes to an end."""
         while True:
-            # Bound by its class here and not by a decorator, which would hide the class.
             name = f"{self._claim.job_id}-{uuid.uuid4().hex}"
-            driver: Any = ray.remote(JobDriver).options(num_cpus=0).remote(name)
+            driver = employ(name, self._jobs)
             try:
                 return self._follow(self._start(driver)), None
             except RayTaskError as error:
                 # The search itself raised; it would again.
-                _log.error("job %s: %s", self._claim.job_id, error)
+                _log.error("job %s has failed: %s", self._claim.job_id, error)
                 return JobState.FAILED, _sentence(error.cause)
             except RayError as error:
                 self._deaths += 1
-                reason = _sentence(error)
+                reason = first_line(error)
                 if self._deaths > DEATHS:
                     again = f"its driver died {self._deaths} times without a result in between"
                     return JobState.FAILED, f"{again}; the last time: {reason}"
-                _log.warning("job %s: its driver died: %s", self._claim.job_id, reason)
-                note = f"The driver died and is started again ({self._deaths} of {DEATHS})."
-                self._patiently(lambda note=note: self._store.log(self._claim, note))  # type: ignore[misc]
+                self._note(
+                    f"The job's driver died and is started again ({self._deaths} of {DEATHS}): "
+                    f"{reason}"
+                )
             finally:
                 ray.kill(driver)
                 release(name)
 
     def _start(self, driver: Any) -> Any:
         history = self._patiently(lambda: self._store.history(self._claim.job_id))
+        if history.trials and self._driver_count == 0:
+            done = sum(outcome is not None for _, outcome in history.trials)
+            again = len(history.trials) - done
+            self._note(f"The job goes on: {done} trials are done, {again} are started again.")
+        self._driver_count += 1
         run = driver.run.options(num_returns="streaming")
         past = (history.trials, history.snapshot)
         return run.remote(self._build, self._claim.spec.model_dump_json(), past)
@@ -258,6 +294,13 @@ class Run:
                 self._deaths = 0
             case Lost(numbers=numbers, error=error):
                 self._store.record_lost(self._claim, numbers, error)
+            case Note(sentence=sentence):
+                _log.warning("job %s: %s", self._claim.job_id, sentence)
+                self._store.log(self._claim, sentence)
+
+    def _note(self, sentence: str) -> None:
+        """Tell something in the job's events and in the log."""
+        self._patiently(lambda: self._write(Note(sentence=sentence)))
 
     def _beat(self) -> JobState | None:
         """Renew the lease when it is time; return the state to stop in, if there is one."""
@@ -297,24 +340,5 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:2000]
 
 
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Set what Ray's processes inherit when they are started, and only then."""
-    root = str(Path(__file__).parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    wanted = {
-        # Where this very code stands, installed or not.
-        "PYTHONPATH": os.pathsep.join(paths),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -27,6 +27,7 @@ HOMES = {
         "workers/trainable.py",
         "workers/driver.py",
         "service/dispatcher.py",
+        "service/cluster.py",
     ),
     "optuna": ("search/tuning.py", "service/importance.py"),
     "sklearn": ("workers/tasks/",),

@@ -5,23 +5,24 @@ was not streamed is then asked again from the history in SQL.
 """
 
 import logging
+import math
 import os
-import queue
 import shutil
 import tempfile
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray import tune
 from ray.tune import Callback
 from ray.tune.search import Searcher
+from ray.util import list_named_actors
 from ray.util.placement_group import (
     PlacementGroup,
     get_placement_group,
@@ -32,13 +33,23 @@ from ray.util.placement_group import (
 
 from dsl.candidate import Proposal
 from dsl.outcome import Outcome
-from dsl.schema import Frozen
+from workers.desk import Asked, Desk, Lost, Message, Note, PopulationSource, Told
+from workers.sharing import on_gpus, per_gpu, share, slot
 from workers.trainable import JUDGE, PopulationTrainable, resolve
 
 RETRIES = 3
 """How often Tune starts a population anew whose worker process died."""
 
+WORKERLESS_SECONDS = 60.0
+"""How long a job may be without any worker before it says so."""
+
+COUNT_SECONDS = 1.0
+"""How often a driver looks how many others run beside it."""
+
 _SCRATCH = "rulesmith-driver-"
+
+_NAMES = "rulesmith.driver."
+"""How the names of driver actors begin, by which drivers find each other on a cluster."""
 
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -50,48 +61,6 @@ _ENVIRONMENT = {
 """How Tune is told, in the driver's process, to write no log files and no snapshots."""
 
 
-class Asked(Frozen):
-    """These proposals go to a worker now."""
-
-    proposals: tuple[Proposal, ...]
-
-
-class Told(Frozen):
-    """These outcomes were told to the searcher, whose state afterwards is `snapshot`."""
-
-    outcomes: tuple[Outcome, ...]
-    snapshot: bytes | None
-
-
-class Lost(Frozen):
-    """These proposals brought no outcome, through no fault of theirs."""
-
-    numbers: tuple[int, ...]
-    error: str
-
-
-Message = Asked | Told | Lost
-
-
-class PopulationSource(Protocol):
-    """The part of a Tune Searcher that the driver uses, and its state (`PopulationSearcher`)."""
-
-    @property
-    def finished(self) -> bool:
-        """Whether all is asked and answered."""
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return {"population": [...]}, FINISHED or None."""
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        """Take a population's outcomes."""
-
-    def snapshot(self) -> bytes | None:
-        """Return the state to keep."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """How a job runs: what `build(job_json, history)` returns, in the driver."""
@@ -101,11 +70,10 @@ class Plan:
     """An `Evaluation` as JSON."""
 
     max_concurrent: int
-    """Populations that are trained, or wait for a CPU, at the same time."""
+    """Populations that are trained at the same time where the job runs alone."""
 
-    cpus: float = 1.0
     gpus: float = 0.0
-    """What one population reserves."""
+    """Above 0, a population takes a GPU, or the part of one that is its share; else a CPU."""
 
     judge: str = JUDGE
 
@@ -120,29 +88,7 @@ def capacity() -> tuple[int, float]:
     return (gpus, 1.0) if gpus else (max(1, int(resources.get("CPU", 1))), 0.0)
 
 
-class _Desk:
-    """What a running search works with; never pickled."""
-
-    def __init__(self, source: PopulationSource) -> None:
-        self.source = source
-        self.messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self.out: dict[str, tuple[int, ...]] = {}
-        self.failure: BaseException | None = None
-
-    @contextmanager
-    def noting_failure(self) -> Iterator[None]:
-        """Keep the first thing the search raises: Tune wraps it, and may even go on."""
-        if self.failure is not None:
-            raise self.failure
-        try:
-            yield
-        except Exception as failure:
-            self.failure = failure
-            self.messages.put(None)  # The end of the stream, whatever Tune does next.
-            raise
-
-
-_DESKS: dict[str, _Desk] = {}
+_DESKS: dict[str, Desk] = {}
 """The desks of this process, by key: Tune pickles and copies its searcher, queues do not."""
 
 
@@ -159,10 +105,13 @@ class _Recorder(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         desk = _DESKS[self._key]
         with desk.noting_failure():
+            if desk.allowed is not None and len(desk.out) >= desk.allowed():
+                return None
             config = desk.source.suggest(trial_id)
         if isinstance(config, dict):
             proposals = tuple(Proposal.model_validate(entry) for entry in config["population"])
             desk.out[trial_id] = tuple(proposal.number for proposal in proposals)
+            desk.waiting.add(trial_id)
             desk.messages.put(Asked(proposals=proposals))
         return config
 
@@ -171,6 +120,7 @@ class _Recorder(Searcher):
     ) -> None:
         desk = _DESKS[self._key]
         numbers = desk.out.pop(trial_id, ())
+        desk.waiting.discard(trial_id)
         with desk.noting_failure():
             desk.source.on_trial_complete(trial_id, result=result, error=error)
         answered = [] if error or result is None else result["outcomes"]
@@ -196,8 +146,21 @@ class _Recorder(Searcher):
         """Do nothing: a job is rebuilt from SQL."""
 
 
-class _Forget(Callback):
-    """Empty what a done trial holds: Tune keeps its trials for the life of the experiment."""
+class _Witness(Callback):
+    """See what Tune does with its trials, and empty those that are done: Tune keeps them all."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _DESKS[self._key].waiting.discard(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        desk = _DESKS[self._key]
+        count = len(desk.out.get(trial.trial_id, ()))
+        desk.waiting.add(trial.trial_id)
+        what = "its trial is" if count == 1 else f"the {count} trials it trained are"
+        desk.messages.put(Note(sentence=f"A worker process died; {what} started again."))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial.config["population"].clear()
@@ -231,18 +194,61 @@ def release(driver: str) -> None:
                 continue
 
 
-class JobDriver:
-    """The actor. Make it with `ray.remote(JobDriver).options(num_cpus=0).remote(name)`.
+def employ(name: str, jobs: int = 1) -> Any:
+    """Start a driver actor; when it is dead, `release(name)` must be called.
 
     Args:
-        name: Any name no other driver has. When the actor is dead, `release(name)` must be called.
+        name: Any name no other driver has.
+        jobs: How many jobs may run on the cluster side by side.
+    """
+    # Bound by its class here and not by a decorator, which would hide the class.
+    actor = ray.remote(JobDriver).options(num_cpus=0, name=_NAMES + name)
+    return actor.remote(name, jobs)
+
+
+class JobDriver:
+    """The actor, see `employ`.
+
+    Jobs beside each other share the cluster: a driver counts the drivers that live on it, whoever
+    started them, and has no more populations out than its share. What a population reserves is so
+    small that all of them fit at once, so no job waits for another to end; the operating system
+    shares the cores in the seconds until a new job's neighbours have drawn back.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self, name: str, jobs: int = 1, workerless_seconds: float = WORKERLESS_SECONDS
+    ) -> None:
         self._name = name
+        self._jobs = jobs
+        self._workerless_seconds = workerless_seconds
+        self._places = 1
+        self._allowed = (-math.inf, 1)
         os.environ.update(_ENVIRONMENT)
         # Tune looks for the log files that are off and warns once for each trial.
         logging.getLogger("ray.tune").setLevel(logging.ERROR)
+
+    def _share(self) -> int:
+        """Return how many populations this driver may have out now."""
+        counted, allowed = self._allowed
+        if time.monotonic() - counted >= COUNT_SECONDS:
+            own = _NAMES + self._name
+            found = {str(actor["name"]) for actor in list_named_actors(all_namespaces=True)}
+            names = sorted({own, *(each for each in found if each.startswith(_NAMES))})
+            allowed = share(self._places, len(names), names.index(own))
+            self._allowed = time.monotonic(), allowed
+        return allowed
+
+    def _reserve(self, plan: Plan) -> tuple[_Reserved, int]:
+        """Return what one population takes, and how many this job has out where it is alone."""
+        units, _ = capacity()
+        bundle = {"CPU": slot(self._jobs)}
+        self._places, most = units, plan.max_concurrent
+        if plan.gpus:
+            parts = per_gpu(units, self._jobs)
+            bundle["GPU"] = plan.gpus * slot(parts)
+            self._places = on_gpus(units, self._jobs)
+            most = max(most, most * self._places // units)
+        return _Reserved(bundle, self._name), most
 
     def run(self, build: str, job_json: str, history: Any) -> Iterator[Message]:
         """Run a job to its end; call it with `num_returns="streaming"`.
@@ -253,7 +259,7 @@ class JobDriver:
             history: What has happened so far, as `build` takes it.
 
         Yields:
-            `Asked`, `Told` and `Lost` in the order in which they happened.
+            `Asked`, `Told`, `Lost` and `Note` in the order in which they happened.
 
         Raises:
             RuntimeError: Tune came to its end before the searcher did.
@@ -261,11 +267,13 @@ class JobDriver:
         plan: Plan = resolve(build)(job_json, history)
         if plan.searcher.finished:
             return
-        desk = _DESKS[self._name] = _Desk(plan.searcher)
-        thread = threading.Thread(target=_tune, args=(plan, self._name), daemon=True)
+        resources, most = self._reserve(plan)
+        desk = _DESKS[self._name] = Desk(plan.searcher, self._share)
+        arguments = (plan, self._name, resources, most)
+        thread = threading.Thread(target=_tune, args=arguments, daemon=True)
         thread.start()
         try:
-            while (message := desk.messages.get()) is not None:
+            while (message := desk.next(self._workerless_seconds)) is not None:
                 yield message
         finally:
             del _DESKS[self._name]
@@ -276,20 +284,19 @@ class JobDriver:
             raise RuntimeError("Ray Tune ended before the search did")
 
 
-def _tune(plan: Plan, key: str) -> None:
+def _tune(plan: Plan, key: str, resources: _Reserved, most: int) -> None:
     """Run the Tuner, in its own thread, until the searcher is finished."""
     desk = _DESKS[key]
     _sweep()
     scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
     try:
-        resources = _Reserved({"CPU": plan.cpus, "GPU": plan.gpus}, key)
         tuner = tune.Tuner(
             tune.with_resources(PopulationTrainable, resources),
             param_space={"evaluation": plan.evaluation, "judge": plan.judge},
             tune_config=tune.TuneConfig(
                 search_alg=_Recorder(key),
                 num_samples=-1,
-                max_concurrent_trials=plan.max_concurrent,
+                max_concurrent_trials=most,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -299,7 +306,7 @@ def _tune(plan: Plan, key: str) -> None:
                 storage_path=str(scratch),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Forget()],
+                callbacks=[_Witness(key)],
                 verbose=0,
             ),
         )

@@ -55,6 +55,11 @@ def build_slow(job_json: str, history: tuple[History, bytes | None]) -> Plan:
     return replace(plan, judge="tests.workers.judging:slowly", max_concurrent=1)
 
 
+def build_shared(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+    """The real plan on all CPUs, with populations that last half a second."""
+    return replace(assembly.build(job_json, history), judge="tests.workers.judging:slowly")
+
+
 def build_broken(job_json: str, history: tuple[History, bytes | None]) -> Plan:
     raise LookupError("this plan cannot be made")
 
@@ -112,6 +117,10 @@ def told(store: Store, job_id: str) -> set[int]:
     return {trial.number for trial in trials(store, job_id) if trial.state is TrialState.COMPLETE}
 
 
+def sentences(store: Store, job_id: str) -> list[str]:
+    return [event.body["sentence"] for event in store.events(job_id) if event.kind == "log"]
+
+
 def end_well(store: Store, job_id: str) -> None:
     """Wait for success and check that every trial is there once, with its value."""
     job = wait_for(store, job_id, in_state(JobState.SUCCEEDED))
@@ -139,6 +148,45 @@ def test_a_tune_and_a_discover_job_succeed(
     assert not any("test_loss" in trial.metrics for trial in search)
 
 
+def test_jobs_side_by_side_share_the_cpus_and_one_alone_has_them_all(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+) -> None:
+    store, _ = dispatch(f"{__name__}:build_shared")
+    first = submit(store, {**TUNE, "budget": {"trials": 20_000, "steps": 3}})
+
+    def populations(count: int) -> Callable[[Job], bool]:
+        return lambda job: job.trials.get(TrialState.RUNNING, 0) == 3 * count
+
+    wait_for(store, first, populations(2))
+    wait_for(store, first, with_complete(3))
+    second = submit(store, DISCOVER)
+    wait_for(store, second, with_complete(1))
+    wait_for(store, first, populations(1))
+    wait_for(store, second, in_state(JobState.SUCCEEDED))
+    assert store.job(first).state is JobState.RUNNING
+    wait_for(store, first, populations(2))
+    store.request(first, "cancel")
+    wait_for(store, first, in_state(JobState.CANCELLED))
+
+
+def test_a_killed_worker_is_told_in_one_sentence(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+    local_ray: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    store, _ = dispatch(SLOW)
+    job_id = submit(store, TUNE)
+    os.kill(judging.until_entries(local_ray, 1)[0], signal.SIGKILL)
+    end_well(store, job_id)
+    assert sentences(store, job_id) == [
+        "A worker process died; the 3 trials it trained are started again."
+    ]
+    time.sleep(1)  # Ray's own notice comes by another way.
+    printed = "".join(capfd.readouterr())
+    assert "raylet" not in printed
+    assert "\x1b" not in printed
+
+
 def test_pause_and_resume_run_no_told_trial_again(
     dispatch: Callable[..., tuple[Store, Dispatcher]], local_ray: Path
 ) -> None:
@@ -148,11 +196,13 @@ def test_pause_and_resume_run_no_told_trial_again(
     asked = time.monotonic()
     store.request(job_id, "pause")
     wait_for(store, job_id, in_state(JobState.PAUSED))
+    assert sentences(store, job_id) == ["The job is paused; what is done is kept."]
     assert time.monotonic() - asked < 10
     before, done = judging.begun(local_ray), told(store, job_id)
     assert 3 <= len(done) < 24
     store.request(job_id, "resume")
     end_well(store, job_id)
+    assert sentences(store, job_id)[1].startswith(f"The job goes on: {len(done)} trials are done,")
     after = judging.begun(local_ray)
     assert all(after[number] == before[number] == 1 for number in done)
 
@@ -184,8 +234,9 @@ def test_a_killed_driver_is_started_again(
     end_well(store, job_id)
     after = judging.begun(local_ray)
     assert all(after[number] == before[number] == 1 for number in done)
-    sentences = [event.body.get("sentence", "") for event in store.events(job_id)]
-    assert any("driver died" in sentence for sentence in sentences)
+    (sentence,) = sentences(store, job_id)
+    assert sentence.startswith("The job's driver died and is started again (1 of 3): ")
+    assert "\n" not in sentence
 
 
 def is_our_driver(process: psutil.Process) -> bool:
@@ -204,6 +255,7 @@ def test_a_stopped_dispatcher_gives_its_jobs_back(
     job = store.job(job_id)
     assert job.state is JobState.QUEUED
     assert TrialState.RUNNING not in job.trials
+    assert sentences(store, job_id)[0].startswith("The server stops; the job waits")
     dispatch(SLOW)
     end_well(store, job_id)
 
@@ -260,6 +312,7 @@ def test_a_killed_server_loses_nothing(
     end_well(store, job_id)
     after = judging.begun(local_ray)
     assert all(after[number] == before[number] == 1 for number in done)
+    assert any(sentence.startswith("The job goes on: ") for sentence in sentences(store, job_id))
     store.close()
 
 

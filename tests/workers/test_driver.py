@@ -20,18 +20,8 @@ from search.space import Float
 from search.tune_searcher import ATTEMPTS, PopulationSearcher
 from search.tuning import OptunaStrategy
 from tests.workers import judging
-from workers.driver import (
-    _DESKS,
-    Asked,
-    JobDriver,
-    Lost,
-    Message,
-    Plan,
-    Told,
-    _Desk,
-    _Recorder,
-    release,
-)
+from workers.desk import Asked, Desk, Lost, Message, Note, Told
+from workers.driver import _DESKS, JobDriver, Plan, _Recorder, employ, release
 from workers.protocol import Evaluation, Protocol, TaskSpec
 
 BUILD = "tests.workers.test_driver:build"
@@ -67,7 +57,7 @@ class Running:
 
     def __init__(self, budget: int, judge: str, history: History | None = None, **job: Any) -> None:
         self.name = f"test-{uuid.uuid4().hex}"
-        self.actor: Any = ray.remote(JobDriver).options(num_cpus=0).remote(self.name)
+        self.actor: Any = employ(self.name, job.pop("jobs", 1))
         job = {"budget": budget, "population": 4, "judge": f"tests.workers.judging:{judge}", **job}
         run = self.actor.run.options(num_returns="streaming")
         self.stream = run.remote(BUILD, json.dumps(job), (history or [], None))
@@ -186,10 +176,32 @@ def test_a_finished_job_asks_nothing() -> None:
 
 def test_a_copied_searcher_works_at_the_same_desk() -> None:
     plan = build(json.dumps({"budget": 4, "population": 4, "judge": ""}), ([], None))
-    _DESKS["here"] = _Desk(plan.searcher)
+    _DESKS["here"] = Desk(plan.searcher)
     try:
         copy = pickle.loads(pickle.dumps(_Recorder("here")))
         assert copy.suggest("one")["population"]
         assert isinstance(_DESKS["here"].messages.get(timeout=1), Asked)
     finally:
         del _DESKS["here"]
+
+
+def test_a_driver_that_gets_no_worker_says_so() -> None:
+    @ray.remote(num_cpus=2)
+    class Neighbour:
+        def ready(self) -> bool:
+            return True
+
+    neighbour: Any = Neighbour.remote()  # type: ignore[attr-defined]
+    ray.get(neighbour.ready.remote())
+    driver: Any = ray.remote(JobDriver).options(num_cpus=0).remote("waits", 1, 2.0)
+    job = json.dumps({"budget": 4, "population": 4, "judge": "tests.workers.judging:slowly"})
+    stream = driver.run.options(num_returns="streaming").remote(BUILD, job, ([], None))
+    messages = []
+    for reference in stream:
+        messages.append(ray.get(reference))
+        if isinstance(messages[-1], Note):
+            ray.kill(neighbour)
+    ray.kill(driver)
+    release("waits")
+    assert [type(message) for message in messages] == [Asked, Note, Told]
+    assert "No worker has been free for 2 seconds" in messages[1].sentence
