@@ -112,22 +112,29 @@ def follow(client: Client, spec: dict[str, Any]) -> dict[str, Any]:
         for _ in client.watch(job["id"]):
             job = client.job(job["id"])
             best = "" if job["best"] is None else f"best {job['best']:.4f}"
-            progress.update(line, completed=min(judged(job), job["budget"]), best=best)
+            progress.update(line, completed=job["judged"], best=best)
     job = client.job(job["id"])
     if job["state"] != "SUCCEEDED":
         raise DemoError(f"job {job['id']} ended {job['state']}: {job['error']}")
     return job
 
 
-def judged(job: dict[str, Any]) -> int:
-    """Return how many candidates were trained, or rejected for a stated reason."""
-    return sum(job["trials"].get(state, 0) for state in ("COMPLETE", "PRUNED", "INFEASIBLE"))
+def tally(client: Client, job: dict[str, Any]) -> dict[str, int]:
+    """Return how a discover job's searched rules ended."""
+    query = "stage = search AND state = INFEASIBLE"
+    infeasible = list(client.trials(job["id"], filter=query))
+    rejected = sum(trial["cost_steps"] == 0 for trial in infeasible)
+    return {
+        "trained": job["judged"] - len(infeasible),
+        "rejected before training": rejected,
+        "diverged": len(infeasible) - rejected,
+    }
 
 
 def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
     """Print the comparison of a discover job and return its best discovered rule."""
-    rows = list(client.trials(job["id"], filter="stage = comparison", order_by="value"))
-    rows = [row for row in rows if row["value"] is not None]
+    compared = list(client.trials(job["id"], filter="stage = comparison", order_by="value"))
+    rows = [row for row in compared if row["value"] is not None]
     table = Table(title="Found rules beside hand-made ones", title_justify="left")
     table.add_column("optimizer", no_wrap=True, overflow="ellipsis", max_width=34)
     for heading in ("lr", "validation loss", "test loss", "test accuracy"):
@@ -139,7 +146,12 @@ def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
         )
         name = row["label"] or Text(row["rule"], "bold")
         table.add_row(name, f"{row['lr']:g}", *figures)
+    nothing = [row for row in compared if row["value"] is None]
+    for row in nothing:
+        table.add_row(row["label"] or Text(row["rule"], "bold"), *["–"] * 4)
     console.print(table)
+    for row in nothing:
+        console.print(Text(f"{row['label'] or row['rule']}: {row['reason'] or row['state']}"))
     seeds = {row["seeds"] for row in rows}
     console.print(
         f"Mean ± standard deviation over {'/'.join(map(str, sorted(seeds)))} fresh seeds, ordered "
@@ -160,7 +172,7 @@ def export(client: Client, row: dict[str, Any], home: Path) -> Path:
     path.write_text(text)
     console.print(f"The best found rule, exported to [bold]{path}[/bold]:\n")
     lines = text.splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("def update"))
+    start = next(n for n, line in enumerate(lines) if line.startswith("def advance"))
     end = next(n for n in range(start, len(lines)) if not lines[n])
     console.print(Syntax("\n".join(lines[start:end]), "python", theme="ansi_light"))
     console.print("\nAn ordinary PyTorch model, trained with that file alone:\n")
@@ -179,11 +191,9 @@ def show(url: str, settings: Settings) -> None:
         console.print(f"AdamW, tuned: validation loss {best['value']:.4f} at {numbers}\n")
 
         found = follow(client, DISCOVER)
-        console.print(
-            f"{judged(found)} rules judged: {found['trials'].get('COMPLETE', 0)} trained, "
-            f"{found['trials'].get('INFEASIBLE', 0)} rejected or diverged\n"
-        )
-        if judged(found) < DISCOVER["budget"]["rules"]:
+        ends = ", ".join(f"{count} {end}" for end, count in tally(client, found).items())
+        console.print(f"{found['judged']} rules judged: {ends}\n")
+        if found["judged"] < DISCOVER["budget"]["rules"]:
             raise DemoError("fewer rules were judged than the budget asked for")
         export(client, leaderboard(client, found), settings.home)
 

@@ -55,9 +55,28 @@ def formula(text: str, display: bool = False) -> Markup:
     if display:
         update = _table(expression, update)
         return Markup(f'<math display="block">{_row(update)}</math>')  # noqa: S704
-    lines = [_line(line.name, line.value) for line in expression.lines]
+    lines = [f"<math>{line}</math>" for line in lines_of(expression)]
     where = f' <span class="where">where {", ".join(lines)}</span>' if lines else ""
     return Markup(f"<math>{_row(update)}</math>{where}")  # noqa: S704  (built of escaped pieces)
+
+
+def pieces_of(node: Node) -> list[str]:
+    """Return a formula as pieces of MathML, of which all but the first begin with a sign."""
+    if not isinstance(node, Call) or node.operator not in ("add", "sub"):
+        return [_row(_set(node)[0])]
+    left, right = node.arguments
+    sign, place = ("+", SUM) if node.operator == "add" else (MINUS, PRODUCT)
+    infix = f'<mo form="infix">{sign}</mo>'
+    if node.operator == "add" and not _starts_with_minus(right):
+        first, *rest = pieces_of(right)
+    else:
+        first, rest = _unsigned(right, _within(right, place)), []
+    return [*pieces_of(left), _row(infix, first), *rest]
+
+
+def lines_of(expression: Expression) -> list[str]:
+    """Return what a rule's names stand for, each a piece of MathML."""
+    return [_row(_name(line.name), _mo("="), _set(line.value)[0]) for line in expression.lines]
 
 
 def symbol(name: str) -> Markup:
@@ -73,10 +92,6 @@ def _table(expression: Expression, update: str) -> str:
 
 def _equation(left: str, right: str) -> str:
     return f'<mtr><mtd class="left">{left}</mtd><mtd class="right">{_mo("=")}{right}</mtd></mtr>'
-
-
-def _line(name: str, value: Node) -> str:
-    return f"<math>{_row(_name(name), _mo('='), _set(value)[0])}</math>"
 
 
 def _set(node: Node) -> Piece:

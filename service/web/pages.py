@@ -1,5 +1,6 @@
 """The dashboard: pages rendered on the server, whose parts htmx renews as a job's events arrive."""
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from service.web import typography
 from service.web.access import JobId, TrialNumber, checked_identifier
 from service.web.columns import curve_columns, job_columns, trial_curve
 from service.web.digest import Digest, Digests
+from service.web.folding import folded
 from service.web.formula import formula, symbol
 from service.web.rules import python_file
 from service.web.standings import Board, board, from_standing, from_trial, ranked
@@ -33,6 +35,9 @@ from workers.tasks.registry import TASKS
 HERE = Path(__file__).parent
 JOBS_PER_PAGE = 25
 TRIALS_PER_PAGE = 20
+SEARCH_FIRST = "stage desc, number desc"
+"""The newest trials of the search first, and those of a comparison, which stand above, last."""
+
 ACTIONS = {
     "pause": frozenset({JobState.QUEUED, JobState.RUNNING}),
     "resume": frozenset({JobState.PAUSED}),
@@ -59,6 +64,7 @@ def _environment() -> Environment:
         duration=typography.duration,
         spec_json=typography.spec_json,
         python=typography.python,
+        folded=folded,
         formula=formula,
         symbol=symbol,
     )
@@ -69,6 +75,7 @@ def _environment() -> Environment:
         job_states=[state.value for state in JobState],
         trial_states=[state.value for state in TrialState],
         actions=ACTIONS,
+        search_first=SEARCH_FIRST,
         terminal=TERMINAL,
     )
     return environment
@@ -167,6 +174,11 @@ class _Progress:
     seconds: float
     steps: int
     failures: list[tuple[TrialState, str, int]]
+    ends: dict[TrialState, int]
+    """Trials of the search by state."""
+
+    untrained: int
+    """Of the infeasible ones, those rejected before any training."""
 
 
 def _progress(job: Job, digest: Digest) -> _Progress:
@@ -184,7 +196,16 @@ def _progress(job: Job, digest: Digest) -> _Progress:
         if job.state is JobState.RUNNING and ended < job.budget:
             left = (job.budget - ended) / rate
     return _Progress(
-        ended, job.budget, elapsed, rate, left, digest.seconds(), digest.steps(), digest.failures()
+        ended,
+        job.budget,
+        elapsed,
+        rate,
+        left,
+        digest.seconds(),
+        digest.steps(),
+        digest.failures(),
+        dict(Counter(point.state for point in search)),
+        sum(point.state is TrialState.INFEASIBLE and point.steps == 0 for point in search),
     )
 
 
@@ -233,7 +254,7 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
         job_id: JobId,
         part: str = "",
         filter: Text = "",  # noqa: A002  (the API's own word)
-        order_by: Text = "number desc",
+        order_by: Text = SEARCH_FIRST,
         page_token: Token = None,
     ) -> HTMLResponse:
         found = store.job(job_id)
@@ -313,7 +334,9 @@ def _add_rules(routes: APIRouter, store: Store) -> None:
     @routes.get("/rules/{rule_id}")
     def rule(rule_id: str) -> HTMLResponse:
         entry = store.rule(checked_identifier("rule", rule_id))
-        return _page("rule.html", entry=entry, source=_source(store, entry))
+        source = _source(store, entry)
+        heart = None if source is None else typography.function(source, "advance")
+        return _page("rule.html", entry=entry, source=source, heart=heart)
 
 
 def _source(store: Store, entry: RuleEntry) -> str | None:

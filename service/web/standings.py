@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from math import log10
 from typing import Literal
 
-from dsl.candidate import Stage
+from dsl.candidate import Decay, Stage
+from optimizers.catalogue import CATALOGUE
+from optimizers.library import LIBRARY
 from service.resources import Standing, Trial
+from service.web.digest import OPEN
 
 WIDTH = 150.0
 """Width of the plot beside each row, in user units of its SVG."""
@@ -28,13 +31,24 @@ class Row:
     job_id: str
     number: int
     metric: str
-    value: float
+    value: float | None
+    """None where it came to nothing, for `reason`."""
+
     lr: float | None
     metrics: dict[str, float]
     spread: dict[str, float]
     seeds: int
     steps: int
     slots: int
+    decay: Decay = "none"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    reason: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it is an optimizer of the catalogue or of a library, so a baseline."""
+        return self.label in CATALOGUE or self.label in LIBRARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,9 @@ class Board:
     """A leaderboard ready to be set."""
 
     rows: tuple[Row, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[Mark | None, ...]
+    """None for rows without a value."""
+
     metrics: tuple[str, ...]
     reference: float | None
     """Where the named baseline `adamw` stands on the scale, if it is a row."""
@@ -63,13 +79,16 @@ class Board:
 
 def from_standing(standing: Standing) -> Row:
     """Return the row of a standing."""
-    names = Row.__dataclass_fields__
-    return Row(**{name: getattr(standing, name) for name in names})
+    names = Row.__dataclass_fields__.keys() - {"reason"}
+    # A search's figure that a comparison did not bear out must not stand without that word.
+    failed = standing.failed_comparison
+    reason = None if failed is None else f"came to nothing in a comparison: {failed}"
+    return Row(**{name: getattr(standing, name) for name in names}, reason=reason)
 
 
 def from_trial(trial: Trial, task: str, metric: str) -> Row | None:
-    """Return the row of a trial, or None if it has no value."""
-    if trial.value is None:
+    """Return the row of a trial, or None while it may still get a value."""
+    if trial.state in OPEN:
         return None
     return Row(
         trial.rule_id,
@@ -87,13 +106,21 @@ def from_trial(trial: Trial, task: str, metric: str) -> Row | None:
         trial.seeds,
         trial.step,
         trial.slots,
+        trial.decay,
+        trial.weight_decay,
+        trial.schedule,
+        trial.reason or (None if trial.value is not None else trial.state.lower()),
     )
 
 
 def ranked(rows: Sequence[Row], direction: Literal["minimize", "maximize"]) -> list[Row]:
-    """Return rows from best to worst."""
+    """Return rows from best to worst, and then those without a value."""
     sign = 1.0 if direction == "minimize" else -1.0
-    return sorted(rows, key=lambda row: (sign * row.value, row.number))
+
+    def place(row: Row) -> tuple[bool, float, int]:
+        return row.value is None, 0.0 if row.value is None else sign * row.value, row.number
+
+    return sorted(rows, key=place)
 
 
 def board(rows: Sequence[Row]) -> Board:
@@ -103,16 +130,21 @@ def board(rows: Sequence[Row]) -> Board:
     the median's distance from the first: one diverged baseline must not squeeze the others.
     """
     ordered = tuple(rows)
-    if not ordered:
-        return Board((), (), (), None, 0.0, 1.0)
-    logarithmic = all(row.value > 0 for row in ordered)
-    best, median = ordered[0].value, sorted(row.value for row in ordered)[len(ordered) // 2]
+    values = [row.value for row in ordered if row.value is not None]
+    if not values:
+        return Board(ordered, (None,) * len(ordered), (), None, 0.0, 1.0)
+    logarithmic = all(value > 0 for value in values)
+    best, median = values[0], sorted(values)[len(values) // 2]
     reach = 10 * abs(median - best) + 1e-12
-    near = [row for row in ordered if abs(row.value - best) <= reach]
-    ends = [row.value + side * _spread(row) for row in near for side in (-1, 1)]
+    near = [
+        (row.value, _spread(row))
+        for row in ordered
+        if row.value is not None and abs(row.value - best) <= reach
+    ]
+    ends = [value + side * spread for value, spread in near for side in (-1, 1)]
     low, high = min(ends), max(ends)
     if logarithmic:
-        low = max(low, min(row.value for row in near) / 2)
+        low = max(low, min(value for value, _ in near) / 2)
 
     def place(value: float) -> float:
         if high <= low:
@@ -125,13 +157,15 @@ def board(rows: Sequence[Row]) -> Board:
         )
         return round(MARGIN + share * (WIDTH - 2 * MARGIN), 1)
 
-    marks = tuple(
-        Mark(place(row.value), place(row.value - _spread(row)), place(row.value + _spread(row)))
-        for row in ordered
-    )
-    reference = next(
-        (mark.x for row, mark in zip(ordered, marks, strict=True) if row.label == "adamw"), None
-    )
+    def mark(row: Row) -> Mark | None:
+        if row.value is None:
+            return None
+        spread = _spread(row)
+        return Mark(place(row.value), place(row.value - spread), place(row.value + spread))
+
+    marks = tuple(map(mark, ordered))
+    pairs = zip(ordered, marks, strict=True)
+    reference = next((m.x for row, m in pairs if row.label == "adamw" and m is not None), None)
     metrics = tuple(
         name
         for name in SHOWN

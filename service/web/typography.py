@@ -4,12 +4,14 @@ Numbers follow the habits of print: a true minus sign, powers of ten in place of
 many decimals as the reader can compare down a column.
 """
 
+import ast
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from keyword import iskeyword
 from math import floor, isfinite, log10
+from textwrap import dedent
 from token import COMMENT, DEDENT, ENCODING, INDENT, NAME, NUMBER, STRING
 from tokenize import TokenError, tokenize
 from typing import Any
@@ -145,6 +147,15 @@ def python(source: str) -> Markup:
         out += Markup('<span class="py-{}">{}</span>').format(kind, word.string)
         row, column = word.end
     return out + _between(lines, (row, column), (len(lines) + 1, 0))
+
+
+def function(source: str, name: str) -> str | None:
+    """Return the text of a Python file's function or method, None if it has none."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            lines = source.splitlines()[node.lineno - 1 : node.end_lineno]
+            return dedent("\n".join(lines))
+    return None
 
 
 def _kind(token: int, text: str) -> str | None:

@@ -102,6 +102,35 @@ def start(store: Store, name: str = "adamw on digits") -> Running:
     return Running(store, job.id, claim)
 
 
+def claimed_discovery(store: Store, name: str) -> tuple[str, Claim]:
+    """Submit a discover job and claim it."""
+    job, _ = store.create_job(JOB_SPEC.validate_python(DISCOVER | {"name": name}))
+    claim = store.claim("tests", 3600)
+    assert claim is not None
+    assert claim.job_id == job.id
+    return job.id, claim
+
+
+def compare(store: Store, claim: Claim, rules: tuple[str, ...]) -> None:
+    """Compare rules with Adam and AdamW; the last of them comes to nothing."""
+    known = [CATALOGUE[name] for name in ("adam", "adamw")]
+    candidates: list[tuple[str | None, Candidate]] = [
+        (None, Candidate(rule=rule)) for rule in (*rules, RULES[0])
+    ]
+    candidates += [
+        (e.name, Candidate(rule=e.rule, decay=e.decay, weight_decay=e.weight_decay)) for e in known
+    ]
+    asked = [
+        Proposal(number=n, candidate=candidate, stage=Stage.COMPARISON, label=label)
+        for n, (label, candidate) in enumerate(candidates)
+    ]
+    store.record_asked(claim, asked)
+    last = len(rules)
+    told = [outcome(n, 0.1 + n / 100, seeds=3) for n in range(len(asked)) if n != last]
+    failed = Outcome(number=last, state=TrialState.INFEASIBLE, reason="diverged with fresh seeds")
+    store.record_told(claim, [*told, failed], None)
+
+
 def finished_discovery(store: Store) -> str:
     """Write a discover job from first to last and return its id."""
     job, _ = store.create_job(JOB_SPEC.validate_python(DISCOVER))

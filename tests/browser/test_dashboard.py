@@ -96,7 +96,7 @@ def test_trials_are_sorted_and_filtered_and_the_address_keeps_it(
     page = context.new_page()
     page.goto(site.job(site.discovery))
     first = page.locator("#trials tbody th").first
-    expect(first).to_have_text("7")
+    expect(first).to_have_text("3")  # the search's newest; the comparison's stand above
     page.locator("#trials").get_by_role("link", name="Validation loss").click()
     expect(first).to_have_text("4")
     expect(page.locator("#trials th[aria-sort=ascending]")).to_contain_text("Validation loss")
@@ -281,3 +281,59 @@ def test_the_keyboard_reaches_the_content_first(context: BrowserContext, site: S
     expect(skip).to_be_in_viewport()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
+
+
+CUT = """() => [...document.querySelectorAll('.board a.formula, .board code.rule')]
+    .filter(e => e.closest('th').scrollWidth > e.closest('th').clientWidth + 1
+        || e.getBoundingClientRect().right > e.closest('th').getBoundingClientRect().right + 1)
+    .map(e => e.textContent)"""
+LONG = (
+    "drop(sign(ema(g, beta1)), 0.3) + clip(drop(sign(g), 0.5) - drop(y, 0.5), 1e-05)",
+    "sign(m) + drop(clip(y, 1e-05) - clip(rmsprop, 1e-05), 0.5)",
+    "clip(adam, 1e-05) + clip(rmsprop, 1e-05) + drop(sign(g), 0.1) + drop(sign(v), 0.1)",
+)
+
+
+@pytest.mark.parametrize("width", [400, 768, 1280])
+def test_a_comparison_is_read_whole_at_any_width(
+    context: BrowserContext, site: Site, width: int
+) -> None:
+    """No formula is cut, every figure is on the screen, and failures stand last."""
+    job, claim = seed.claimed_discovery(site.store, "compared")
+    seed.compare(site.store, claim, LONG)
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(site.job(job))
+    rows = page.locator("#comparison tbody tr")
+    expect(rows).to_have_count(6)
+    assert page.evaluate(CUT) == []
+    for n in range(6):
+        box = rows.nth(n).locator("td.number:not(.rank):not(.detail)").last.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    expect(rows.nth(5)).to_contain_text("diverged with fresh seeds")
+    expect(rows.filter(has_text="decoupled decay")).to_contain_text("adamw")
+    site.store.finish(claim, JobState.CANCELLED)
+    site.store.delete_job(job)
+
+
+def test_the_history_is_not_flattened_by_outliers(context: BrowserContext, site: Site) -> None:
+    """Values beyond the scale are marked at its edge, and few decades need no log scale."""
+    running = seed.start(site.store, "outliers")
+    running.ask(20)
+    running.tell(*(outcome(n, 2.3 - 0.01 * n if n % 3 else 1e6 + n) for n in range(20)))
+    page = context.new_page()
+    page.goto(site.job(running.job_id))
+    expect(caption(page, "history")).to_contain_text("7 beyond the scale are triangles at its edge")
+    expect(page.get_by_role("button", name="Log scale")).to_be_visible()
+    site.store.finish(running.claim, JobState.CANCELLED)
+    site.store.delete_job(running.job_id)
+
+
+def test_the_update_is_shown_before_the_whole_file(context: BrowserContext, site: Site) -> None:
+    page = context.new_page()
+    page.goto(f"{site.url}/rules/{site.store.trial(site.discovery, 0).rule_id}")
+    expect(page.locator("#rule-update")).to_contain_text("def advance")
+    assert page.locator("#rule-update").evaluate("e => e.scrollHeight <= e.clientHeight")
+    expect(page.locator(".rulepage")).to_contain_text("Figures from a search are optimistic")

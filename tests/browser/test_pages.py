@@ -177,7 +177,7 @@ def test_columns_are_the_search_and_the_comparison_is_apart(site: Site, http: ht
     assert columns["best"] == pytest.approx([0.4, 0.35, 0.3, 0.3])
     assert columns["state"][3] == "INFEASIBLE"
     text = http.get(f"/jobs/{site.discovery}?part=comparison").text
-    labels = re.findall(r'<span class="label">(\w+)</span>', text)
+    labels = re.findall(r'<a class="label"[^>]*>(\w+)</a>', text)
     assert labels == ["adamw", "sgd"]
     assert text.index("0.1200") < text.index("0.2000") < text.index("0.2500") < text.index("0.3000")
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from dsl.candidate import Stage
-from service.web.standings import MARGIN, WIDTH, Row, board, ranked
+from service.web.standings import MARGIN, WIDTH, Board, Mark, Row, board, ranked
 
 ROW = Row(
     rule_id="id",
@@ -28,6 +28,10 @@ def rows(*values: float) -> list[Row]:
     return [replace(ROW, number=n, value=value) for n, value in enumerate(values)]
 
 
+def marks(laid: Board) -> list[Mark]:
+    return [mark for mark in laid.marks if mark is not None]
+
+
 def test_rows_are_ranked_by_direction() -> None:
     assert [r.value for r in ranked(rows(2, 1, 3), "minimize")] == [1, 2, 3]
     assert [r.value for r in ranked(rows(2, 1, 3), "maximize")] == [3, 2, 1]
@@ -35,36 +39,36 @@ def test_rows_are_ranked_by_direction() -> None:
 
 def test_a_positive_scale_is_logarithmic_from_end_to_end() -> None:
     laid = board(rows(1, 8, 64))
-    assert [mark.x for mark in laid.marks] == [MARGIN, WIDTH / 2, WIDTH - MARGIN]
+    assert [mark.x for mark in marks(laid)] == [MARGIN, WIDTH / 2, WIDTH - MARGIN]
 
 
 def test_a_scale_through_zero_is_linear() -> None:
     laid = board(rows(-1, 0, 1))
-    assert laid.marks[1].x == pytest.approx(WIDTH / 2)
+    assert marks(laid)[1].x == pytest.approx(WIDTH / 2)
 
 
 def test_whiskers_are_one_standard_deviation() -> None:
     low, high = rows(-1, 1)
     spread = replace(high, spread={"validation_loss": 0.5})
-    marks = board([low, spread]).marks
-    assert marks[1].low < marks[1].x < marks[1].high == WIDTH - MARGIN
+    mark = marks(board([low, spread]))[1]
+    assert mark.low < mark.x < mark.high == WIDTH - MARGIN
 
 
 def test_an_awful_row_does_not_squeeze_the_others() -> None:
     laid = board(rows(0.10, 0.11, 0.12, 0.13, 1e6))
     assert laid.high < 1
-    assert laid.marks[4].x == WIDTH - MARGIN
-    assert laid.marks[1].x - laid.marks[0].x > WIDTH / 10
+    assert marks(laid)[4].x == WIDTH - MARGIN
+    assert marks(laid)[1].x - marks(laid)[0].x > WIDTH / 10
 
 
 def test_equal_rows_stand_in_the_middle() -> None:
-    assert {mark.x for mark in board(rows(0.5, 0.5)).marks} == {WIDTH / 2}
+    assert {mark.x for mark in marks(board(rows(0.5, 0.5)))} == {WIDTH / 2}
 
 
 def test_the_reference_is_adamw() -> None:
     first, second = rows(1, 2)
     laid = board([first, replace(second, label="adamw")])
-    assert laid.reference == laid.marks[1].x
+    assert laid.reference == marks(laid)[1].x
     assert board([first]).reference is None
 
 
@@ -76,3 +80,19 @@ def test_columns_are_the_test_figures_that_rows_have() -> None:
 
 def test_no_rows_make_an_empty_board() -> None:
     assert board([]).rows == ()
+
+
+def test_what_came_to_nothing_stands_last_without_a_mark() -> None:
+    [row] = rows(1)
+    nothing = replace(row, number=0, value=None, reason="diverged")
+    for direction in ("minimize", "maximize"):
+        assert ranked([nothing, row], direction) == [row, nothing]
+    laid = board([row, nothing])
+    assert laid.marks[0] is not None
+    assert laid.marks[1] is None
+    assert board([nothing]).rows == (nothing,)
+
+
+def test_known_optimizers_are_told_from_named_rules() -> None:
+    assert replace(ROW, label="adamw").known
+    assert not replace(ROW, label="mine").known

@@ -1,6 +1,6 @@
 // @ts-check
 // Every trial's value in the order of asking, and the best so far.
-import { axis, logSplits, palette, place, positive, reach, summarise, uPlot, written } from "./plot.js";
+import { axis, logSplits, palette, place, positive, reach, summarise, uPlot, wide, written } from "./plot.js";
 
 /**
  * @typedef {{metric: string, direction: string, budget: number, number: number[], state: string[],
@@ -12,13 +12,16 @@ export function historyPlot(figure, data) {
   const columns = /** @type {Columns} */ (data);
   const holder = /** @type {HTMLElement} */ (figure.querySelector(".canvas"));
   const colours = palette();
-  const log = scaleOf(figure, positive(columns.value));
+  const smaller = columns.direction === "minimize";
+  const log = scaleOf(figure, positive(columns.value), wide(columns.value, smaller));
   const complete = columns.value.map((v, i) => (columns.state[i] === "COMPLETE" ? v : null));
   const pruned = columns.value.map((v, i) => (columns.state[i] === "PRUNED" ? v : null));
   const shown = /** @type {number[]} */ (columns.value.filter((v) => v !== null));
-  const [low, high] = reach(shown, columns.direction === "minimize", log);
+  const [low, high] = reach(shown, smaller, log, true);
   const last = columns.number.at(-1) ?? 0;
-  summarise(figure, gist(columns));
+  const cut = shown.filter((v) => v < low || v > high).length;
+  const aside = cut ? ` ${cut} beyond the scale ${cut === 1 ? "is a triangle" : "are triangles"} at its edge.` : "";
+  summarise(figure, gist(columns) + aside);
 
   const options = {
     height: 300,
@@ -42,7 +45,10 @@ export function historyPlot(figure, data) {
     ],
     cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
     hooks: {
-      draw: [(/** @type {any} */ plot) => ticks(plot, columns, colours.bad)],
+      draw: [
+        (/** @type {any} */ plot) => ticks(plot, columns, colours.bad),
+        (/** @type {any} */ plot) => beyond(plot, columns, low, high, colours.muted),
+      ],
       setCursor: [(/** @type {any} */ plot) => read(figure, columns, plot.cursor.idx)],
     },
   };
@@ -90,6 +96,33 @@ function ticks(plot, columns, colour) {
 }
 
 /**
+ * Marks values beyond the scale by small triangles at its edge.
+ * @param {any} plot
+ * @param {Columns} columns
+ * @param {number} low
+ * @param {number} high
+ * @param {string} colour
+ */
+function beyond(plot, columns, low, high, colour) {
+  const { ctx, bbox } = plot;
+  const size = 3 * devicePixelRatio;
+  ctx.save();
+  ctx.fillStyle = colour;
+  ctx.globalAlpha = 0.6;
+  columns.value.forEach((value, i) => {
+    if (value === null || (value >= low && value <= high)) return;
+    const x = plot.valToPos(columns.number[i], "x", true);
+    const [edge, inward] = value > high ? [bbox.top, size * 1.6] : [bbox.top + bbox.height, -size * 1.6];
+    ctx.beginPath();
+    ctx.moveTo(x, edge);
+    ctx.lineTo(x - size, edge + inward);
+    ctx.lineTo(x + size, edge + inward);
+    ctx.fill();
+  });
+  ctx.restore();
+}
+
+/**
  * Says under the figure what the pointer is at.
  * @param {HTMLElement} figure
  * @param {Columns} columns
@@ -123,21 +156,23 @@ function open(figure, columns) {
 }
 
 /**
- * The reader's choice of scale; the button goes away where a log scale cannot show the values.
+ * The reader's choice of scale, before it the one that suits; the button goes away where a log
+ * scale cannot show the values.
  * @param {HTMLElement} figure
  * @param {boolean} possible
+ * @param {boolean} suits Whether a log scale shows the values better.
  */
-function scaleOf(figure, possible) {
+function scaleOf(figure, possible, suits) {
   const button = figure.querySelector("[data-scale]");
   if (!(button instanceof HTMLButtonElement)) return possible;
   button.hidden = !possible;
+  const log = button.dataset.scale ? button.dataset.scale === "log" : suits;
+  button.textContent = log ? "Linear scale" : "Log scale";
   button.onclick = () => {
-    const now = button.dataset.scale === "log" ? "linear" : "log";
-    button.dataset.scale = now;
-    button.textContent = now === "log" ? "Linear scale" : "Log scale";
+    button.dataset.scale = log ? "linear" : "log";
     figure.dispatchEvent(new Event("figure-changed"));
   };
-  return possible && button.dataset.scale === "log";
+  return possible && log;
 }
 
 /** @param {Columns} columns */

@@ -38,19 +38,28 @@ export function axis(colours, label, own = {}) {
 }
 
 /**
- * A y scale round the values that matter, so that a few awful ones do not flatten the rest: the
- * worst tenth may leave the plate.
+ * A y scale round the values that matter, so that awful ones do not flatten the rest: the worst
+ * tenth may leave the plate, and so may what is further from the median than twice the best is.
  * @param {number[]} values Finite.
  * @param {boolean} smaller Whether smaller is better.
  * @param {boolean} log
+ * @param {boolean} [close] Whether the second holds; else the worst tenth alone may leave.
  * @returns {[number, number]}
  */
-export function reach(values, smaller, log) {
+export function reach(values, smaller, log, close = false) {
   if (values.length === 0) return log ? [0.1, 1] : [0, 1];
   const sorted = [...values].sort((a, b) => a - b);
   const cut = Math.floor(sorted.length * 0.1);
-  const low = smaller ? sorted[0] : sorted[cut];
-  const high = smaller ? sorted[sorted.length - 1 - cut] : sorted[sorted.length - 1];
+  const median = sorted[Math.floor(sorted.length / 2)];
+  const best = smaller ? sorted[0] : sorted[sorted.length - 1];
+  // Where all but the best are equal, as when nothing learns, the median is no measure: a fifth is.
+  const far = !close
+    ? smaller ? Infinity : -Infinity
+    : log
+    ? median * (median / best || 1) ** 2 * (smaller ? 1.2 : 1 / 1.2)
+    : median + 2 * (median - best) + (smaller ? 0.2 : -0.2) * Math.abs(median);
+  const low = smaller ? best : Math.max(sorted[cut], Math.min(far, median));
+  const high = smaller ? Math.min(sorted[sorted.length - 1 - cut], Math.max(far, median)) : best;
   if (log) {
     const room = Math.max((high / low) ** 0.06, 1.02);
     return [low / room, high * room];
@@ -65,6 +74,18 @@ export function reach(values, smaller, log) {
  */
 export function positive(values) {
   return values.some((v) => v !== null) && values.every((v) => v === null || v > 0);
+}
+
+/**
+ * Whether values spread so far that a log scale shows them better: the median is more than three
+ * times the best, or the other way round.
+ * @param {(number | null)[]} values
+ * @param {boolean} smaller Whether smaller is better.
+ */
+export function wide(values, smaller) {
+  const sorted = /** @type {number[]} */ (values.filter((v) => v !== null)).sort((a, b) => a - b);
+  const median = sorted[Math.floor(sorted.length / 2)];
+  return smaller ? median > 3 * sorted[0] : sorted[sorted.length - 1] > 3 * median;
 }
 
 /**
