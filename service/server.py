@@ -152,28 +152,40 @@ def serve(settings: Settings, *, dispatch: bool = True, say: Callable[[str], Non
 
     Raises:
         OSError: If the address cannot be listened on.
-        SchemaError: If the database was written by a newer version.
+        SchemaError: If the database was written by a newer version, or is no database of ours.
+        Owned: If another process owns the SQLite file.
     """
     # First, so that a taken port is told at once, and before Ray has started.
     with listener(settings) as listening:
         store = Store(settings.store_url())
         try:
-            store.migrate()
-            server = web_server(store, settings, _announce(settings, store, say))
-            if not dispatch:
-                server.run([listening])
-                return
-            # Here, because it loads Ray, which a server without a dispatcher does not need.
-            from service.dispatcher import Dispatcher
-
-            dispatcher = Dispatcher(store, settings)
-            dispatcher.start()
-            try:
-                server.run([listening])
-            finally:
-                dispatcher.stop()
+            with store.owned():
+                _serve(store, settings, listening, dispatch, say)
         finally:
             store.close()
+
+
+def _serve(
+    store: Store,
+    settings: Settings,
+    listening: socket.socket,
+    dispatch: bool,
+    say: Callable[[str], None],
+) -> None:
+    store.migrate()
+    server = web_server(store, settings, _announce(settings, store, say))
+    if not dispatch:
+        server.run([listening])
+        return
+    # Here, because it loads Ray, which a server without a dispatcher does not need.
+    from service.dispatcher import Dispatcher
+
+    dispatcher = Dispatcher(store, settings)
+    dispatcher.start()
+    try:
+        server.run([listening])
+    finally:
+        dispatcher.stop()
 
 
 def dispatch(settings: Settings, *, say: Callable[[str], None] = print) -> None:
@@ -181,20 +193,22 @@ def dispatch(settings: Settings, *, say: Callable[[str], None] = print) -> None:
 
     Raises:
         SchemaError: If the store is not at this version's schema; `rulesmith migrate` makes it so.
+        Owned: If another process owns the SQLite file.
     """
     from service.dispatcher import Dispatcher
 
     stop = threading.Event()
     store = Store(settings.store_url())
     try:
-        store.check()
-        dispatcher = Dispatcher(store, settings)
-        dispatcher.start()
-        say("The dispatcher runs jobs; stop it with Ctrl-C.")
-        try:
-            _wait(stop)
-        finally:
-            dispatcher.stop()
+        with store.owned():
+            store.check()
+            dispatcher = Dispatcher(store, settings)
+            dispatcher.start()
+            say("The dispatcher runs jobs; stop it with Ctrl-C.")
+            try:
+                _wait(stop)
+            finally:
+                dispatcher.stop()
     finally:
         store.close()
 

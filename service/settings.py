@@ -1,5 +1,7 @@
 """The service's settings, from the environment (see the README's table)."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -46,8 +48,20 @@ class Settings(BaseSettings):
         return url
 
     def store_url(self) -> str:
-        """Return the SQLAlchemy URL in force, creating `home` for the embedded database."""
+        """Return the SQLAlchemy URL in force, creating `home` for the embedded database.
+
+        Raises:
+            OSError: `home` is no folder that can be written.
+        """
         if self.database_url:
             return self.database_url
-        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.home, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise OSError(
+                f"the service's folder {self.home} cannot be used ({error.strerror}); give one "
+                "that can be made and written with --home or RULESMITH_HOME"
+            ) from error
         return f"sqlite:///{(self.home / 'rulesmith.db').resolve()}"

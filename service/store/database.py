@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,13 +14,21 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.store.errors import SchemaError, StorageFull, StoreError, Unavailable
+from service.store.errors import (
+    ForeignDatabase,
+    SchemaError,
+    StorageFull,
+    StoreError,
+    Unavailable,
+)
+from service.store.ownership import owned
+from service.store.tables import metadata
 
 BUSY_SECONDS = 10
 """How long a statement waits for another writer before the store is called unavailable."""
@@ -59,6 +67,9 @@ class Database:
             )
         if self.is_sqlite and parsed.database in (None, "", ":memory:"):
             raise ValueError("SQLite needs a file, as in sqlite:///rulesmith.db")
+        self.file = Path(parsed.database).resolve() if parsed.database and self.is_sqlite else None
+        """The SQLite file; None for PostgreSQL."""
+        self._where = self.file or parsed.render_as_string(hide_password=True)
         self.engine = _sqlite(url) if self.is_sqlite else _postgresql(url)
         self._writer = self.engine.execution_options(rulesmith_write=True)
         self._turn = threading.Lock() if self.is_sqlite else nullcontext()
@@ -67,13 +78,13 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads."""
-        with _translated(), self.engine.connect() as connection:
+        with _translated(self._where), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """Open a transaction that writes: all of it is kept, or none."""
-        with _translated(), self._turn, self._writer.begin() as connection:
+        with _translated(self._where), self._turn, self._writer.begin() as connection:
             yield Transaction(connection, self._now(connection))
 
     def _now(self, connection: Connection) -> datetime:
@@ -89,20 +100,26 @@ class Database:
 
         Raises:
             SchemaError: the database was written by a newer version.
+            ForeignDatabase: it is another program's, or no database at all.
         """
         with self.write() as transaction:
             connection = transaction.connection
             if not self.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             self._refuse_newer(connection)
+            self._refuse_foreign(connection)
             config = _alembic()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
     def check(self) -> None:
-        """Raise SchemaError unless the schema is the one this version was written for."""
+        """Raise SchemaError unless the schema is the one this version was written for.
+
+        ForeignDatabase, which is one, if it is another program's, or no database at all.
+        """
         with self.read() as connection:
             self._refuse_newer(connection)
+            self._refuse_foreign(connection)
             current = MigrationContext.configure(connection).get_current_revision()
         head = _scripts().get_current_head()
         if current != head:
@@ -119,6 +136,29 @@ class Database:
                 f"the database's schema {current} was written by a newer version of rulesmith; "
                 "install that version or restore a backup"
             )
+
+    def _refuse_foreign(self, connection: Connection) -> None:
+        if MigrationContext.configure(connection).get_current_revision() is not None:
+            return
+        tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
+        # A PostgreSQL database may be shared, as long as no table has the name of one of ours.
+        met = tables if self.is_sqlite else tables & metadata.tables.keys()
+        if met:
+            names = ", ".join(sorted(met)[:3])
+            raise ForeignDatabase(self._where, f"it has tables of another program: {names}")
+
+    def fresh(self) -> bool:
+        """Whether the database has no schema yet."""
+        with self.read() as connection:
+            return MigrationContext.configure(connection).get_current_revision() is None
+
+    def owned(self) -> AbstractContextManager[None]:
+        """Own the SQLite file until the block is left; PostgreSQL has many users.
+
+        Raises:
+            Owned: another process owns it.
+        """
+        return nullcontext() if self.file is None else owned(self.file)
 
     def ping(self) -> None:
         """Raise Unavailable unless the database answers."""
@@ -137,6 +177,9 @@ def upsert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     return postgresql.insert(table)
 
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+
 def _sqlite(url: str) -> Engine:
     engine = create_engine(
         url,
@@ -151,7 +194,11 @@ def _sqlite(url: str) -> Engine:
         # The driver's own transaction control is off: BEGIN is ours, see `begin`.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        tables = {name for (name,) in cursor.execute(_TABLES)}
+        if not tables or "alembic_version" in tables:
+            # The mode is written into the file, and another program's file is not ours to change.
+            cursor.execute("PRAGMA journal_mode=WAL")
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -198,11 +245,11 @@ def _scripts() -> ScriptDirectory:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(where: object) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        translated = _translation(error)
+        translated = _translation(error, where)
         if translated is None:
             raise
         raise translated from error
@@ -210,10 +257,12 @@ def _translated() -> Iterator[None]:
         raise Unavailable("every database connection is in use; try again later") from error
 
 
-def _translation(error: DBAPIError) -> StoreError | None:
+def _translation(error: DBAPIError, where: object) -> StoreError | None:
     original = error.orig
     sqlstate = getattr(original, "sqlstate", None) or ""
     sqlite = getattr(original, "sqlite_errorname", None) or ""
+    if sqlite.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return ForeignDatabase(where, str(original))
     if sqlstate == "53100" or sqlite == "SQLITE_FULL":
         return StorageFull("the database has no room left: nothing was written; free disk space")
     unreachable = error.connection_invalidated or sqlstate[:2] in ("08", "57")

@@ -66,6 +66,28 @@ class SchemaError(StoreError):
     """The database's schema is not the one this version was written for."""
 
 
+class ForeignDatabase(SchemaError):
+    """The file or database is not this service's: not SQLite, damaged, or another program's."""
+
+    def __init__(self, where: object, why: str) -> None:
+        super().__init__(
+            f"{where} is not a database of rulesmith ({why}); move it away, restore a backup, or "
+            "choose another with --home, RULESMITH_HOME or DATABASE_URL"
+        )
+
+
+class Owned(StoreError):
+    """Another process owns the SQLite file."""
+
+    def __init__(self, file: object, process: str) -> None:
+        whose = f" (process {process})" if process else ""
+        super().__init__(
+            f"{file} is in use by a running service{whose}, and one process alone owns an SQLite "
+            "file: stop that one, or give this one a folder of its own with --home or "
+            "RULESMITH_HOME; a server and dispatchers of their own share PostgreSQL (DATABASE_URL)"
+        )
+
+
 class StorageFull(StoreError):
     """The database has no room left; nothing was written, reading goes on."""
 

@@ -5,6 +5,7 @@ names, any method may raise `StorageFull` or `Unavailable` (see `service.store.e
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from dsl.candidate import Proposal, Stage
 from dsl.outcome import Outcome
@@ -41,7 +42,7 @@ class Store:
         """Bring the schema to this version's and enter the catalogue's rules.
 
         Raises:
-            SchemaError: the database was written by a newer version.
+            SchemaError: the database was written by a newer version, or by another program.
         """
         self._database.migrate()
         with self._database.write() as transaction:
@@ -50,6 +51,18 @@ class Store:
     def check(self) -> None:
         """Raise SchemaError unless the schema is the one this version was written for."""
         self._database.check()
+
+    def fresh(self) -> bool:
+        """Whether the database has no schema yet."""
+        return self._database.fresh()
+
+    def owned(self) -> AbstractContextManager[None]:
+        """Own an SQLite file until the block is left; a PostgreSQL database may have many users.
+
+        Raises:
+            Owned: another process owns the file.
+        """
+        return self._database.owned()
 
     def ping(self) -> None:
         """Raise Unavailable unless the database answers."""
