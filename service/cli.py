@@ -7,7 +7,6 @@ Exit status: 0 done; 1 the service refused, or the job watched did not succeed; 
 # ruff: noqa: A001, A002 - options are named as the REST interface names them
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from service import terminal
+from service import documents, listing, terminal
 from service.client import DEFAULT_URL, ApiError, Client, ClientError, Resource, Unreachable
 from service.operation import app as operation
 from service.operation import tokens
@@ -42,7 +39,14 @@ console = Console()
 complaints = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-Url = Annotated[str, typer.Option(envvar="RULESMITH_URL", help="The service's address.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        envvar="RULESMITH_URL",
+        help="The service's address.",
+        show_default=f"{DEFAULT_URL}, or the port in RULESMITH_PORT",
+    ),
+]
 Token = Annotated[
     str | None,
     typer.Option(envvar="RULESMITH_TOKEN", show_envvar=True, help="Bearer token.", hidden=True),
@@ -53,7 +57,7 @@ Limit = Annotated[int, typer.Option(min=1, help="Rows at most.")]
 
 
 @contextmanager
-def _client(url: str, token: str | None) -> Iterator[Client]:
+def _client(url: str | None, token: str | None) -> Iterator[Client]:
     try:
         client = Client(url, token)
     except ValueError as error:
@@ -66,22 +70,6 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of YAML 1.2, in which 1e-5 is a number (PyYAML's 1.1: a text)."""
-
-
-def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    return float(str(loader.construct_scalar(node)))
-
-
-_Loader.add_constructor("!exponent", _number)
-_Loader.add_implicit_resolver(
-    "!exponent",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
-
-
 def read_job(path: str) -> Resource:
     """Return the job body in a JSON or YAML file, `-` for standard input.
 
@@ -92,14 +80,7 @@ def read_job(path: str) -> Resource:
         text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUse(f"cannot read {path}: {error}") from error
-    try:
-        # JSON first: it is nearly, not wholly, a part of YAML (tabs, say).
-        job = json.loads(text)
-    except ValueError:
-        try:
-            job = yaml.load(text, _Loader)  # noqa: S506 - derived from SafeLoader
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise WrongUse(f"{path} is neither JSON nor YAML: {error}") from error
+    job = documents.parse(text, path)
     if not isinstance(job, dict):
         raise WrongUse(f"{path} holds {type(job).__name__}, not an object with 'kind', 'name' …")
     try:
@@ -115,7 +96,7 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check the file.")] = False,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     token: Token = None,
 ) -> None:
     """Submit a job."""
@@ -123,10 +104,13 @@ def submit(
     with _client(url, token) as client:
         job = client.submit(body, validate_only=check)
         if check:
-            _print_json(job["spec"]) if as_json else console.print(f"{file} is a valid job")
+            _print_json(job["spec"]) if as_json else console.print(
+                f"{escape(file)} is a valid job", soft_wrap=True
+            )
             return
         if not as_json:
-            console.print(f"{job['id']} is {terminal.state(job['state'])}: {url}/jobs/{job['id']}")
+            where = f"{client.url}/jobs/{job['id']}"
+            console.print(f"{job['id']} is {terminal.state(job['state'])}: {where}", soft_wrap=True)
         if watch:
             _watch(client, job["id"], as_json)
         elif as_json:
@@ -139,7 +123,7 @@ def list_jobs(
     order_by: OrderBy = "",
     limit: Limit = 50,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     token: Token = None,
 ) -> None:
     """List jobs, newest first."""
@@ -148,7 +132,7 @@ def list_jobs(
     if as_json:
         _print_json(found)
     elif found:
-        console.print(terminal.jobs_table(found))
+        listing.show(console, terminal.jobs_listing(found))
     else:
         console.print("There are no jobs; submit one with 'rulesmith submit FILE'.")
 
@@ -157,12 +141,47 @@ def _first(items: Iterator[Resource], limit: int) -> list[Resource]:
     return [item for item, _ in zip(items, range(limit), strict=False)]
 
 
+def _job(client: Client, job_id: str) -> Resource:
+    """Return the job with this id, or the only one whose id begins so."""
+    try:
+        return client.job(job_id)
+    except ApiError as error:
+        if error.status != 404 or not documents.is_beginning(job_id):
+            raise
+        like = client.jobs(f'id : "{job_id}"')
+        found = [job["id"] for job in like if job["id"].startswith(job_id)]
+        return client.job(_only("job", job_id, found, error))
+
+
+def _only(what: str, beginning: str, found: list[str], missing: ApiError) -> str:
+    match sorted(set(found)):
+        case []:
+            raise missing
+        case [one]:
+            return one
+        case several:
+            names = ", ".join(several[:5]) + (" …" if len(several) > 5 else "")
+            raise WrongUse(f"{len(several)} {what}s begin with '{beginning}': {names}; give more")
+
+
+def _export(client: Client, rule: str, format: str) -> str:
+    """Return a rule's file, the rule named also by the beginning of the id on the leaderboard."""
+    try:
+        return client.export(rule, format)
+    except ApiError as error:
+        if error.status != 404 or not documents.is_beginning(rule):
+            raise
+        like = client.rules(f'rule_id : "{rule}"')
+        found = [row["rule_id"] for row in like if row["rule_id"].startswith(rule)]
+        return client.export(_only("rule", rule, found, error), format)
+
+
 @app.command()
-def show(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
-    """Show a job and its best trials."""
+def show(job_id: str, as_json: Json = False, url: Url = None, token: Token = None) -> None:
+    """Show a job, by its id or the first characters of it, and its best trials."""
     with _client(url, token) as client:
-        job = client.job(job_id)
-        best = client.best(job_id, 5)
+        job = _job(client, job_id)
+        best = client.best(job["id"], 5)
     if as_json:
         _print_json({"job": job, "best": best})
     else:
@@ -170,10 +189,10 @@ def show(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Toke
 
 
 @app.command()
-def watch(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+def watch(job_id: str, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """Follow a job to its end; exit status 1 unless it succeeds."""
     with _client(url, token) as client:
-        _watch(client, job_id, as_json)
+        _watch(client, _job(client, job_id)["id"], as_json)
 
 
 def _watch(client: Client, job_id: str, as_json: bool) -> None:
@@ -189,7 +208,7 @@ def _watch(client: Client, job_id: str, as_json: bool) -> None:
         raise typer.Exit(REFUSED)
 
 
-def _steer(action: str, job_id: str, as_json: bool, url: str, token: str | None) -> None:
+def _steer(action: str, job_id: str, as_json: bool, url: str | None, token: str | None) -> None:
     with _client(url, token) as client:
         job = getattr(client, action)(job_id)
     if as_json:
@@ -199,19 +218,19 @@ def _steer(action: str, job_id: str, as_json: bool, url: str, token: str | None)
 
 
 @app.command()
-def pause(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+def pause(job_id: str, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """Pause a job."""
     _steer("pause", job_id, as_json, url, token)
 
 
 @app.command()
-def resume(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+def resume(job_id: str, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """Go on with a paused job."""
     _steer("resume", job_id, as_json, url, token)
 
 
 @app.command()
-def cancel(job_id: str, as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+def cancel(job_id: str, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """End a job; what it found stays."""
     _steer("cancel", job_id, as_json, url, token)
 
@@ -224,7 +243,7 @@ def rules(
     order_by: OrderBy = "",
     limit: Limit = 20,
     as_json: Json = False,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     token: Token = None,
 ) -> None:
     """Show the leaderboard."""
@@ -236,22 +255,24 @@ def rules(
     if as_json:
         _print_json(found)
     elif found:
-        console.print(terminal.standings_table(found))
+        listing.show(console, terminal.standings_listing(found))
     else:
         console.print("No rule has been judged yet.")
 
 
 @app.command()
 def export(
-    rule: Annotated[str, typer.Argument(help="A rule's id, or an optimizer's name.")],
+    rule: Annotated[
+        str, typer.Argument(help="A rule's id, its beginning, or an optimizer's name.")
+    ],
     format: Annotated[str, typer.Option(help="torch, optax or latex.")] = "torch",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")] = None,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     token: Token = None,
 ) -> None:
     """Take a rule home as one file."""
     with _client(url, token) as client:
-        text = client.export(rule, format)
+        text = _export(client, rule, format)
     if output is None:
         print(text, end="")
         return
@@ -263,34 +284,32 @@ def export(
 
 
 @app.command()
-def optimizers(as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+def optimizers(as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """List the optimizers that a tune job can name."""
     with _client(url, token) as client:
         found = client.optimizers()
     if as_json:
         _print_json(found)
         return
-    table = Table("name", "rule", "lr", "paper", box=None, pad_edge=False)
-    for entry in found:
-        last = entry["rule"].strip().splitlines()[-1]
-        table.add_row(
-            entry["name"], escape(last), terminal.figure(entry["lr"]), escape(entry["paper"])
-        )
-    console.print(table)
+    rows = [
+        (entry["name"], terminal.figure(entry["lr"]), entry["rule"].strip().splitlines()[-1])
+        for entry in found
+    ]
+    heads, right = ("name", "lr", "last line of the rule"), frozenset({"lr"})
+    listing.show(console, listing.Listing(heads, rows, right, one_line=True))
 
 
 @app.command()
-def tasks(as_json: Json = False, url: Url = DEFAULT_URL, token: Token = None) -> None:
+def tasks(as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """List the tasks that a job can name."""
     with _client(url, token) as client:
         found = client.tasks()
     if as_json:
         _print_json(found)
         return
-    table = Table("name", "description", "metrics", box=None, pad_edge=False)
-    for task in found:
-        table.add_row(task["name"], escape(task["description"]), ", ".join(task["metrics"]))
-    console.print(table)
+    rows = [(task["name"], ", ".join(task["metrics"]), task["description"]) for task in found]
+    heads = ("name", "metrics", "description")
+    listing.show(console, listing.Listing(heads, rows, one_line=True))
 
 
 def _complain(error: Exception) -> None:

@@ -8,6 +8,7 @@ Resources come as plain dicts, as the REST interface documents them (/openapi.js
 
 import ipaddress
 import json
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,25 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 ATTEMPTS = 4
 """How often a request that may be repeated is sent before the client gives up."""
+
+
+def default_url() -> str:
+    """Return RULESMITH_URL; without it this machine's service, at RULESMITH_PORT if that is set.
+
+    Raises:
+        ValueError: If RULESMITH_PORT is no port.
+    """
+    port = os.environ.get("RULESMITH_PORT", "")
+    if url := os.environ.get("RULESMITH_URL", ""):
+        return url
+    if not port:
+        return DEFAULT_URL
+    if not port.isdecimal() or not 0 < int(port[:6]) < 65536:
+        raise ValueError(
+            f"RULESMITH_PORT is {port[:20]!r}; allowed: 1 to 65535, or give the service's address "
+            "with --url or RULESMITH_URL"
+        )
+    return f"http://127.0.0.1:{int(port)}"
 
 
 class ClientError(Exception):
@@ -86,18 +106,19 @@ class Client:
     """Talks to one service. Close it, or use it as a context manager."""
 
     def __init__(
-        self, url: str = DEFAULT_URL, token: str | None = None, *, timeout: float = 30.0
+        self, url: str | None = None, token: str | None = None, *, timeout: float = 30.0
     ) -> None:
         """Make a client; nothing is sent yet.
 
         Args:
-            url: The service's address, without `/api/v1`.
+            url: The service's address, without `/api/v1`; None for `default_url()`.
             token: A bearer token, where the service asks for one.
             timeout: Seconds a request may take.
 
         Raises:
             ValueError: If `url` is no http or https address.
         """
+        url = default_url() if url is None else url
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError(f"{url!r} is no address; give one like {DEFAULT_URL}")
         self.url = url.rstrip("/")
@@ -300,7 +321,8 @@ class Client:
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"{self.url} does not answer ({error or type(error).__name__}); is the service "
-            "running? Start one with 'rulesmith serve' or give its address"
+            "running? Start one with 'rulesmith serve', or give its address with --url or "
+            "RULESMITH_URL"
         )
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:

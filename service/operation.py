@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from service.store.store import Store
 
 app = typer.Typer(no_args_is_help=True)
-tokens = typer.Typer(no_args_is_help=True, help="Bearer tokens; the first one closes the service.")
+tokens = typer.Typer(
+    no_args_is_help=True,
+    help="Bearer tokens. Once one was made every request needs one, also after the last is "
+    "revoked; these commands work on the service's own machine and need none.",
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Home = Annotated[
@@ -55,6 +59,9 @@ def _store(home: Path | None) -> "Iterator[Store]":
     with _understood():
         store = Store(_settings(home=home).store_url())
         try:
+            if store.fresh():
+                # Tokens come before the first serve where the service is not for loopback alone.
+                store.migrate()
             store.check()
             yield store
         finally:
@@ -98,10 +105,23 @@ def migrate(home: Home = None) -> None:
     with _understood():
         store = Store(_settings(home=home).store_url())
         try:
-            store.migrate()
+            _migrate(store)
         finally:
             store.close()
     print("The database is at this version's schema.")
+
+
+def _migrate(store: "Store") -> None:
+    from service.store.errors import ForeignDatabase, SchemaError
+
+    try:
+        store.check()
+    except ForeignDatabase:
+        raise
+    except SchemaError:
+        # A running service would be left with a schema that it does not know.
+        with store.owned():
+            store.migrate()
 
 
 @tokens.command("create")
@@ -120,6 +140,9 @@ def list_tokens(home: Home = None, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([asdict(token) for token in found], default=str))
         return
+    if not found:
+        print("There are no tokens; make one with 'rulesmith token create NAME'.")
+        return
     table = Table("name", "created", "last used", "revoked", box=None, pad_edge=False)
     for token in found:
         moments = (token.created, token.used, token.revoked)
@@ -129,7 +152,17 @@ def list_tokens(home: Home = None, as_json: Json = False) -> None:
 
 @tokens.command("revoke")
 def revoke(name: str, home: Home = None) -> None:
-    """Make a token useless from now on."""
+    """Make a token useless from now on.
+
+    Revoking the last one does not open the service again: every request is refused until
+    'rulesmith token create NAME', on the service's machine, makes a new one.
+    """
     with _store(home) as store:
         store.revoke_token(name)
+        last = all(token.revoked for token in store.tokens())
     print(f"The token {name} is revoked.")
+    if last:
+        print(
+            "It was the last one: the service now refuses every request, from this machine too. "
+            "To get back in, make a new one here with 'rulesmith token create NAME'."
+        )

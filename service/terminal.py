@@ -1,4 +1,4 @@
-"""What the command line shows: tables of jobs and rules, and a job as it runs."""
+"""What the command line shows: lists of jobs and rules, and a job as it runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.text import Text
+
+from service.listing import Listing, show
 
 Resource = dict[str, Any]
 
@@ -44,31 +46,32 @@ def judged(job: Resource) -> int:
     return int(min(job["budget"], job["judged"]))
 
 
-def jobs_table(jobs: Iterable[Resource]) -> Table:
+def jobs_listing(jobs: Iterable[Resource]) -> Listing:
     """Return jobs, one per row."""
-    table = Table("id", "name", "kind", "task", "state", "judged", "best", box=None, pad_edge=False)
-    for job in jobs:
-        spec = job["spec"]
-        table.add_row(
+    rows = [
+        (
             job["id"],
-            escape(spec["name"]),
-            spec["kind"],
-            spec["task"]["name"],
-            state(job["state"]),
+            Text.from_markup(state(job["state"])),
             f"{judged(job)}/{job['budget']}",
             figure(job["best"]),
+            job["spec"]["kind"],
+            job["spec"]["task"]["name"],
+            job["spec"]["name"],
         )
-    return table
+        for job in jobs
+    ]
+    heads = ("id", "state", "judged", "best", "kind", "task", "name")
+    return Listing(heads, rows, frozenset({"judged", "best"}))
 
 
 def show_job(console: Console, job: Resource, best: list[Resource]) -> None:
     """Print a job and its best trials."""
     spec = job["spec"]
     objective = spec["objective"]
-    grid = Table.grid(padding=(0, 2))
     rows = [
         ("job", job["id"]),
         ("name", escape(spec["name"])),
+        ("tunes", escape(_tuned(spec)) if spec["kind"] == "tune" else None),
         ("state", state(job["state"])),
         ("error", escape(job["error"]) if job.get("error") else None),
         ("task", f"{spec['task']['name']}: {objective['direction']} {objective['metric']}"),
@@ -79,63 +82,92 @@ def show_job(console: Console, job: Resource, best: list[Resource]) -> None:
     ]
     for name, value in rows:
         if value:
-            grid.add_row(f"[dim]{name}[/dim]", value)
-    console.print(grid)
+            console.print(f"[dim]{name:6}[/dim]  {value}", soft_wrap=True, highlight=False)
     if best:
         console.print()
-        console.print(trials_table(best, spec["kind"]))
+        show(console, trials_listing(best, spec["kind"]))
 
 
-def trials_table(trials: Iterable[Resource], kind: str) -> Table:
+def _tuned(spec: Resource) -> str:
+    """Return what a tune job holds fixed: an optimizer's name, or a rule's text in one line."""
+    return spec["optimizer"] or "; ".join(spec["rule"].splitlines())
+
+
+def trials_listing(trials: Iterable[Resource], kind: str) -> Listing:
     """Return trials, one per row, with their point (tune) or rule (discover)."""
-    what = "parameters" if kind == "tune" else "rule"
-    table = Table("trial", "value", "lr", box=None, pad_edge=False)
-    table.add_column(what, no_wrap=True, overflow="ellipsis")
+    rows = []
     for trial in trials:
         if kind == "tune":
             shown = ", ".join(f"{k}={figure(v)}" for k, v in trial["parameters"].items())
         else:
-            shown = escape("; ".join(trial["rule"].splitlines()))
-        table.add_row(str(trial["number"]), figure(trial["value"]), figure(trial["lr"]), shown)
-    return table
+            shown = "; ".join(trial["rule"].splitlines())
+        rows.append(
+            (
+                str(trial["number"]),
+                figure(trial["value"]),
+                figure(trial["lr"]),
+                trial["rule_id"],
+                shown,
+            )
+        )
+    what = "parameters" if kind == "tune" else "rule"
+    heads = ("trial", "value", "lr", "rule id", what)
+    return Listing(heads, rows, frozenset({"trial", "value", "lr"}))
 
 
-def standings_table(standings: Sequence[Resource]) -> Table:
+def standings_listing(standings: Sequence[Resource]) -> Listing:
     """Return the leaderboard, one rule on one task per row.
 
-    Task and metric are columns only where they differ; text is cut to the terminal's width.
+    Task and metric are columns only where they differ.
     """
     places = {(row["task"], row["metric"]) for row in standings}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("id", no_wrap=True)
-    table.add_column("rule", no_wrap=True, overflow="ellipsis", ratio=1)
-    if len(places) > 1:
-        table.add_column("task", no_wrap=True)
-        table.add_column("metric", no_wrap=True)
-    else:
-        table.title = ": ".join(*places)
-        table.title_justify = "left"
-    for name in ("value", "± spread", "test", "lr", "seeds", "steps"):
-        table.add_column(name, no_wrap=True, justify="right")
+    several = len(places) > 1
+    figures = ("value", "± spread", "test", "lr", "seeds", "steps")
+    rows = []
     for row in standings:
         metric = row["metric"]
         test = row["metrics"].get(metric.replace("validation_", "test_"))
-        table.add_row(
-            row["rule_id"],
-            escape(row["label"] or "; ".join(row["rule"].splitlines())),
-            *([row["task"], metric] if len(places) > 1 else []),
-            figure(row["value"]),
-            figure(row["spread"].get(metric)) if row["seeds"] > 1 else NOTHING,
-            figure(test if metric.startswith("validation_") else None),
-            figure(row["lr"]),
-            str(row["seeds"]),
-            str(row["steps"]),
+        rows.append(
+            (
+                row["rule_id"],
+                *([row["task"], metric] if several else []),
+                figure(row["value"]),
+                figure(row["spread"].get(metric)) if row["seeds"] > 1 else NOTHING,
+                figure(test if metric.startswith("validation_") else None),
+                figure(row["lr"]),
+                str(row["seeds"]),
+                str(row["steps"]),
+                row["label"] or "; ".join(row["rule"].splitlines()),
+            )
         )
-    return table
+    heads = ("id", *(["task", "metric"] if several else []), *figures, "rule")
+    title = "" if several else ": ".join(*places)
+    return Listing(heads, rows, frozenset(figures), title)
+
+
+def _lines(console: Console, job: Resource, events: Iterator[Resource]) -> str:
+    """Print a job's events as plain lines, for logs and pipes."""
+    current: str = job["state"]
+    for event in events:
+        body, line = event["body"], None
+        if event["kind"] == "job" and "state" in body:
+            current = body["state"]
+            why = f": {body['error']}" if body.get("error") else ""
+            line = f"{job['id']} is {current}{why}"
+        elif event["kind"] == "log":
+            line = str(body.get("sentence", ""))
+        elif event["kind"] == "trials":
+            done = min(job["budget"], body.get("judged", 0))
+            line = f"{job['id']} {done}/{job['budget']} judged, best {figure(body.get('best'))}"
+        if line is not None:
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+    return current
 
 
 def follow(console: Console, job: Resource, events: Iterator[Resource]) -> str:
     """Show a job as its events come in, and return the state it is in at the end."""
+    if not console.is_terminal:
+        return _lines(console, job, events)
     current: str = job["state"]
     columns = (
         TextColumn("{task.description}"),

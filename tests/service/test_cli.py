@@ -1,19 +1,16 @@
 """The command line against a real service: output, exit status, sentences for errors."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from service import cli
+from service.client import Client
 from service.resources import JobState
 from tests.service.web.conftest import DISCOVER, TUNE, Live, outcome, proposal
 
@@ -179,11 +176,13 @@ def test_a_refused_job_names_its_fields(shell: Shell, tmp_path: Path, live: Live
     ("content", "words"),
     [
         (b"[1]", "not an object"),
-        (b"{", "neither JSON nor YAML"),
+        (b"{", "no valid JSON, line 1, column 2: expecting property name"),
         (b"\xff\xfe\x00", "cannot read"),
         (b"a: 2001-01-01", "JSON cannot say"),
         (b"a: .inf", "JSON cannot say"),
-        (b"!!python/object/apply:os.system ['true']", "neither JSON nor YAML"),
+        (b"!!python/object/apply:os.system ['true']", "no tags"),
+        (b"kind: tune\nname: a: b", "no valid YAML, line 2, column 8: mapping values"),
+        (b"[" * 100_000, "nested too deeply"),
         (b"", "not an object"),
         (b"a: &a [*a]", "JSON cannot say"),
     ],
@@ -217,73 +216,59 @@ def test_a_refusal_is_status_1(shell: Shell) -> None:
 def test_no_service_is_status_3(shell: Shell) -> None:
     status, out, err = shell("jobs", "--url", "http://127.0.0.1:9")
     assert (status, out) == (3, "")
-    assert "rulesmith serve" in err
+    for words in ("rulesmith serve", "--url", "RULESMITH_URL", "http://127.0.0.1:9"):
+        assert words in err
 
 
-def test_tokens_are_made_listed_and_revoked(shell: Shell, live: Live) -> None:
-    home = str(live.file.parent)
-    secret = shell("token", "create", "me", "--home", home)[1].strip()
-    status, _, err = shell("jobs")
-    assert status == 1
-    assert "401" in err
-    assert shell("jobs", "--token", secret)[0] == 0
-    assert [token["name"] for token in shell.json("token", "list", "--home", home)] == ["me"]
-    assert secret not in shell("token", "list", "--home", home)[1]
-    assert shell("token", "revoke", "me", "--home", home)[0] == 0
-    assert shell("jobs", "--token", secret)[0] == 1
-    for arguments in (("revoke", "nobody"), ("create", "a b")):
-        status, out, err = shell("token", *arguments, "--home", home)
-        assert (status, out) == (2, "")
-        assert err.startswith("error:")
-
-
-def test_migrate_makes_a_database_and_tokens_need_one(shell: Shell, tmp_path: Path) -> None:
-    home = tmp_path / "fresh"
-    status, _, err = shell("token", "list", "--home", str(home))
-    assert status == 2
-    assert "migrate" in err
-    assert shell("migrate", "--home", str(home))[0] == 0
-    assert shell.json("token", "list", "--home", str(home)) == []
-
-
-def serve(home: Path, *arguments: str) -> "subprocess.Popen[str]":
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RULESMITH_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "serve", "--no-dispatcher", "--home", str(home),
-         *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_tells_its_address_and_stops_on_a_signal(
-    tmp_path: Path, number: signal.Signals
+def test_the_port_of_the_environment_is_the_default(
+    shell: Shell, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serve(tmp_path, "--port", "0") as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        url = line.split()[-1]
-        assert line.startswith("Rulesmith serves at http://127.0.0.1:")
-        with httpx.Client(base_url=url, trust_env=False) as http:
-            job = http.post("/api/v1/jobs", json=TUNE).json()["id"]
-            with http.stream("GET", f"/api/v1/jobs/{job}/events") as stream:
-                assert stream.status_code == 200
-                process.send_signal(number)
-                stream.read()
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err
-    assert "Traceback" not in err
-    assert (tmp_path / "rulesmith.db").exists()
+    monkeypatch.delenv("RULESMITH_URL")
+    monkeypatch.setenv("RULESMITH_PORT", live.url.rpartition(":")[2])
+    assert shell.json("jobs") == []
+    assert Client().url == live.url
+    assert shell("jobs", "--url", "http://127.0.0.1:9")[0] == 3
+    for port in ("0", "a", "70000"):
+        monkeypatch.setenv("RULESMITH_PORT", port)
+        status, _, err = shell("jobs")
+        assert status == 2
+        assert f"RULESMITH_PORT is '{port}'" in err
 
 
-def test_serve_on_a_taken_port_says_so(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        process = serve(tmp_path, "--port", str(port))
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert f"port {port}" in err
-    assert "Traceback" not in err
+def test_the_beginning_of_an_id_will_do_where_it_is_the_only_one(shell: Shell, live: Live) -> None:
+    job = live.submit(DISCOVER)
+    finish(live)
+    rule = shell.json("rules")[0]["rule_id"]
+    assert shell.json("show", job[:6])["job"]["id"] == job
+    assert shell("watch", job[:6])[0] == 0
+    assert shell("export", rule[:6])[1] == shell("export", rule)[1]
+    # Of 17 ids two begin alike.
+    jobs = [job, *(live.submit(TUNE) for _ in range(16))]
+    first = next(c for c in "0123456789abcdef" if sum(j[0] == c for j in jobs) > 1)
+    status, out, err = shell("show", first)
+    assert (status, out) == (2, "")
+    assert f"jobs begin with '{first}'" in err
+    assert "give more" in err
+    for command in ("show", "export"):
+        assert shell(command, "0123456789ab")[0] == 1
+    assert live.http.get(f"/jobs/{job[:6]}").status_code == 404
+
+
+def test_what_no_terminal_reads_is_plain_and_whole(shell: Shell, live: Live) -> None:
+    shell.monkeypatch.setenv("COLUMNS", "40")
+    job = live.submit(DISCOVER)
+    finish(live)
+    _, out, _ = shell("watch", job)
+    assert f"{job} 1/2000 judged, best 0.25\n" in out
+    assert f"{job} is SUCCEEDED\n" in out
+    assert "\x1b" not in out
+    assert "━" not in out
+    out = shell("optimizers")[1]
+    entries = shell.json("optimizers")
+    assert len(out.splitlines()) == len(entries) + 1
+    longest = max((entry["rule"].splitlines()[-1] for entry in entries), key=len)
+    assert longest in out
+    assert len(shell("tasks")[1].splitlines()) == len(shell.json("tasks")) + 1
 
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
