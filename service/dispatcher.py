@@ -231,7 +231,8 @@ class Run:
                     return JobState.FAILED, f"{again}; the last time: {reason}"
                 self._note(
                     f"The job's driver died and is started again ({self._deaths} of {DEATHS}): "
-                    f"{reason}"
+                    f"{reason}",
+                    logging.WARNING,
                 )
             finally:
                 ray.kill(driver)
@@ -295,12 +296,13 @@ class Run:
             case Lost(numbers=numbers, error=error):
                 self._store.record_lost(self._claim, numbers, error)
             case Note(sentence=sentence):
-                _log.warning("job %s: %s", self._claim.job_id, sentence)
                 self._store.log(self._claim, sentence)
+                _log.warning("job %s: %s", self._claim.job_id, sentence)
 
-    def _note(self, sentence: str) -> None:
-        """Tell something in the job's events and in the log."""
-        self._patiently(lambda: self._write(Note(sentence=sentence)))
+    def _note(self, sentence: str, level: int = logging.INFO) -> None:
+        """Tell something in the job's events, and in the log."""
+        self._patiently(lambda: self._store.log(self._claim, sentence))
+        _log.log(level, "job %s: %s", self._claim.job_id, sentence)
 
     def _beat(self) -> JobState | None:
         """Renew the lease when it is time; return the state to stop in, if there is one."""

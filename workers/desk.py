@@ -76,6 +76,11 @@ class Desk:
         self.out: dict[str, tuple[int, ...]] = {}
         self.failure: BaseException | None = None
 
+    def worked(self, trial_id: str) -> None:
+        """Note that a worker works on a population, or has until now."""
+        self.waiting.discard(trial_id)
+        self.workerless_since = time.monotonic()
+
     def next(self, workerless_seconds: float) -> Message | None:
         """Return the next message, None at the end; say it when no worker comes for too long."""
         while True:

@@ -120,7 +120,7 @@ class _Recorder(Searcher):
     ) -> None:
         desk = _DESKS[self._key]
         numbers = desk.out.pop(trial_id, ())
-        desk.waiting.discard(trial_id)
+        desk.worked(trial_id)
         with desk.noting_failure():
             desk.source.on_trial_complete(trial_id, result=result, error=error)
         answered = [] if error or result is None else result["outcomes"]
@@ -153,7 +153,7 @@ class _Witness(Callback):
         self._key = key
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        _DESKS[self._key].waiting.discard(trial.trial_id)
+        _DESKS[self._key].worked(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         desk = _DESKS[self._key]
@@ -164,6 +164,9 @@ class _Witness(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial.config["population"].clear()
+        # The config again, as suggested, and as text.
+        trial.evaluated_params["population"].clear()
+        trial.experiment_tag = ""
         trial.last_result["outcomes"].clear()
 
 
