@@ -1,0 +1,112 @@
+"""The optax file steps as the torch file does, and the draws are the same numbers."""
+
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dsl.errors import RuleError
+from dsl.export import to_torch
+from dsl.optax_export import to_optax
+from optimizers.catalogue import CATALOGUE
+
+jax = pytest.importorskip("jax", reason="the optax extra is not installed")
+optax = pytest.importorskip("optax", reason="the optax extra is not installed")
+
+STEPS = 12
+SHAPES = [(4, 3), (5,), ()]
+MORE = [
+    "prev(g) + prev(prev(g)) + g",
+    "u / 2 + g",
+    "2 ^ (g * ld) * mean(g) + g",
+    "clip(ld, g) + g",
+    "where(ld - 0.5, g, -g) * rms(g)",
+    "runmax(g) + total(g)",
+    "norm(g)",
+    "g + noise(annealed_noise)",
+    "lambda = 0.5\nstep = 2\nlambda * step * g",
+]
+
+
+def load(source: str) -> Any:
+    module = types.ModuleType("exported_rule")
+    exec(compile(source, "exported_rule.py", "exec"), module.__dict__)
+    return module.__dict__["Rule"]
+
+
+@pytest.fixture(autouse=True)
+def _double() -> Any:
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def both(rule: str, decay: Any, dtype: torch.dtype, lr: float = 0.01) -> tuple[Any, Any]:
+    """Train on the same gradients with both files; return the weights after each step."""
+    given: dict[str, Any] = {"lr": lr, "decay": decay}
+    given |= {"weight_decay": 0.1} if decay != "none" else {}
+    source = to_torch(rule, **given)
+    timed = {"total_steps": STEPS} if "total_steps" in source else {}
+    generator = np.random.default_rng(0)
+    start = [generator.normal(size=shape) for shape in SHAPES]
+    params = [torch.tensor(w, dtype=dtype, requires_grad=True) for w in start]
+    theirs = load(source)(params, **timed)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(theirs, lambda t: 1.0 / (1 + t))
+    ours = load(to_optax(rule, **given))(lambda t: lr / (1 + t), **timed)
+    weights = [jax.numpy.asarray(p.detach().numpy()) for p in params]
+    state, step = ours.init(weights), jax.jit(ours.update)
+    found, wanted = [], []
+    for _ in range(STEPS):
+        gradients = [generator.normal(size=shape) for shape in SHAPES]
+        for p, g in zip(params, gradients, strict=True):
+            p.grad = torch.tensor(g, dtype=dtype)
+        theirs.step()
+        scheduler.step()
+        updates, state = step([jax.numpy.asarray(p.grad.numpy()) for p in params], state, weights)
+        weights = optax.apply_updates(weights, updates)
+        found.append(np.concatenate([np.ravel(w) for w in weights]))
+        wanted.append(torch.cat([p.detach().flatten() for p in params]).numpy().copy())
+    return np.stack(found), np.stack(wanted)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_steps_as_the_torch_file_does(name: str) -> None:
+    entry = CATALOGUE[name]
+    found, wanted = both(entry.rule, entry.decay, torch.float64, entry.lr)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", MORE)
+def test_other_operators(rule: str) -> None:
+    found, wanted = both(rule, "paper", torch.float64)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("decay", ["none", "l2", "decoupled", "paper"])
+def test_single_precision(decay: str) -> None:
+    found, wanted = both("adam + drop(g, 0.5)", decay, torch.float32)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_half_precision_keeps_float32_state() -> None:
+    w = {"w": jax.numpy.ones(3, "bfloat16")}
+    optimizer = load(to_optax("adam", lr=0.1))()
+    state = optimizer.init(w)
+    updates, state = optimizer.update(w, state, w)
+    assert updates["w"].dtype == "bfloat16"
+    assert state.slots[0][0].dtype == "float32"
+    with pytest.raises(ValueError, match="params"):
+        optimizer.update(w, state)
+
+
+def test_the_file_says_what_it_is() -> None:
+    source = to_optax("ld * g", "linear", provenance="Found here.")
+    assert "Usage: optimizer = linear(0.01, total_steps=1000)" in source
+    assert "Found here." in source
+    with pytest.raises(RuleError):
+        to_optax("w")
+    with pytest.raises(ValueError, match="no hyperparameter"):
+        to_optax("g", hyperparameters={"beta": 1.0})
