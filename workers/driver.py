@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune import Callback
 from ray.tune.search import Searcher
 from ray.util import list_named_actors
@@ -160,7 +161,7 @@ class _Witness(Callback):
         count = len(desk.out.get(trial.trial_id, ()))
         desk.waiting.add(trial.trial_id)
         what = "its trial is" if count == 1 else f"the {count} trials it trained are"
-        desk.messages.put(Note(sentence=f"A worker process died; {what} started again."))
+        desk.messages.put(Note(sentence=f"{_failure(trial)}; {what} started again."))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         trial.config["population"].clear()
@@ -168,6 +169,17 @@ class _Witness(Callback):
         trial.evaluated_params["population"].clear()
         trial.experiment_tag = ""
         trial.last_result["outcomes"].clear()
+
+
+def _failure(trial: Any) -> str:
+    """Say what became of a trial's worker; a process that just vanished leaves no more to say."""
+    error = trial.get_pickled_error()
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    if not isinstance(error, RayActorError):
+        return f"A worker failed with {type(error).__name__}: {lines[-1][:300]}"
+    if "its worker process has died" in lines[-1]:
+        return "A worker process died"
+    return f"A worker process died ({lines[-1][:300]})"
 
 
 class _Reserved(tune.PlacementGroupFactory):
