@@ -15,6 +15,7 @@ from collections import Counter
 import torch
 
 from optimizers.catalogue import CATALOGUE
+from tests.benchmarks.results import record
 from tests.dsl.hostile import KINDS, WEIGHTS, judge
 
 TEXTS, SEED, LIMIT = 500_000, 20170917, 0.050
@@ -66,6 +67,10 @@ def main() -> None:
         print(f"  slowest: {1e3 * seconds:.1f} ms for {text[:80]!r}")
     over = sum(seconds > LIMIT for seconds, _ in again)
     print(f"slower than {1e3 * LIMIT:.0f} ms: {over}")
+    record("hostile texts that crash the language", len(crashes), "texts", at_most=0)
+    record("hostile texts slower than the limit", over, "texts", at_most=0, limit_s=LIMIT)
+    record("the slowest hostile text", 1e3 * again[-1][0], "ms")
+    record("a hostile text on average", 1e6 * spent / arguments.texts, "us", texts=arguments.texts)
 
 
 if __name__ == "__main__":

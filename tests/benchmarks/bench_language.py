@@ -34,6 +34,7 @@ from search.controller import uniform
 from search.discovery import rule_of
 from search.language import Language
 from search.settings import LanguageSettings
+from tests.benchmarks.results import record
 from workers.population import RowResult, train_population
 from workers.protocol import Protocol
 from workers.tasks.registry import TASKS
@@ -200,11 +201,14 @@ def _few(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return list(pairs[::step][:count])
 
 
-def _report(name: str, found: Sequence[tuple[bool | None, float, Pair]], wrong: bool) -> None:
+def _report(
+    name: str, groups: int, found: Sequence[tuple[bool | None, float, Pair]], wrong: bool
+) -> None:
     told = [entry for entry in found if entry[0] is not None]
     bad = [entry for entry in told if entry[0] is wrong]
     what = "false merges" if wrong else "missed merges"
     print(f"  {name}: {len(found)} pairs trained, {len(told)} of them tell, {len(bad)} {what}")
+    record(f"{what} of {name}, {groups} groups", len(bad), "pairs", told=len(told))
     for _, gap, (one, other) in bad[:5]:
         print(f"    {gap:.1e}: {one!r} and {other!r}".replace("\\n", "; "))
 
@@ -228,9 +232,9 @@ def main() -> None:
             ", ".join(f"{n} {1e6 * found.seconds[n] / count:.0f}" for n, count in costs.items()),
         )
         few = TRAINED // len(GROUPS)
-        _report("equal forms", part(_few(found.by_form, few), False), True)
-        _report("equal fingerprints", part(_few(found.by_print, few), True), True)
-        _report("neighbours", part(_few(found.near, few), True), False)
+        _report("equal forms", groups, part(_few(found.by_form, few), False), True)
+        _report("equal fingerprints", groups, part(_few(found.by_print, few), True), True)
+        _report("neighbours", groups, part(_few(found.near, few), True), False)
 
 
 if __name__ == "__main__":
