@@ -1,12 +1,24 @@
 """Fixtures for every room: one local Ray for the tests of a module."""
 
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+# For every process a test starts as well: the tests' tensors are small, and threads that wait for
+# each other by spinning take minutes where a machine shows more cores than it gives.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_report_header() -> str:
+    """Say what the run had at its disposal: a slow or crowded machine explains much."""
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"
+    return f"machine: {platform.machine()}, {usable} of {os.cpu_count()} cores, load {load}"
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from service.settings import Settings
 from service.store.store import Store
@@ -35,6 +35,12 @@ CHROMIUM = next(
     ),
     None,
 )
+
+
+PATIENCE = 30.0
+"""Seconds that a page may take to show what a test expects: machines may be busy."""
+
+expect.set_options(timeout=1000 * PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def serve(store: Store) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A dashboard with a finished discover job; tests start further jobs of their own."""
     path: Path = tmp_path_factory.mktemp("site") / "rulesmith.db"
@@ -88,7 +94,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     store.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def empty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A dashboard over a store without jobs."""
     path: Path = tmp_path_factory.mktemp("empty") / "rulesmith.db"
@@ -105,7 +111,7 @@ def http(site: Site) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium; skips where the machine has none."""
     if CHROMIUM is None:

@@ -1,12 +1,14 @@
 """What a person sees and does, in a real browser. Any printed error fails a test."""
 
+import time
+
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from dsl.outcome import TrialState
 from service.resources import JobState
 from tests.browser import seed
-from tests.browser.conftest import Site
+from tests.browser.conftest import PATIENCE, Site
 from tests.browser.seed import outcome
 
 pytestmark = pytest.mark.browser
@@ -20,12 +22,14 @@ DRAWN = """canvas => {
 }"""
 
 
-def ink(page: Page, figure: str) -> int:
-    """Return how many pixels of a figure are drawn."""
+def expect_ink(page: Page, figure: str, pixels: int) -> None:
+    """Wait until more than so many pixels of a figure are drawn."""
     canvas = page.locator(f"figure[data-figure={figure}] canvas").first
     expect(canvas).to_be_visible()
-    marks: int = canvas.evaluate(DRAWN)
-    return marks
+    end = time.monotonic() + PATIENCE
+    while (marks := canvas.evaluate(DRAWN)) <= pixels:
+        assert time.monotonic() < end, f"only {marks} pixels of {figure} are drawn"
+        page.wait_for_timeout(50)
 
 
 def caption(page: Page, figure: str) -> Locator:
@@ -40,8 +44,8 @@ def test_from_the_list_to_a_job_with_its_figures(context: BrowserContext, site: 
     expect(page.locator("#summary [role=status]")).to_contain_text("Succeeded")
     expect(caption(page, "history")).to_have_text("The best of 4 so far, 0.3, is trial 2.")
     expect(caption(page, "curves")).to_contain_text("The best trial, 2, ends at 0.31")
-    assert ink(page, "history") > 1000
-    assert ink(page, "curves") > 1000
+    expect_ink(page, "history", 1000)
+    expect_ink(page, "curves", 1000)
     log = page.locator(".log li")
     expect(log.first).to_contain_text("The job has succeeded.")
     expect(log.filter(has_text="The search has judged 4 rules.")).to_have_count(1)
@@ -113,7 +117,7 @@ def test_trials_are_sorted_and_filtered_and_the_address_keeps_it(
     expect(page.locator("#trials tbody tr")).to_have_count(3)
     page.go_back()
     expect(page.locator("#trials tbody tr")).to_have_count(9)  # 8 trials, one with its reason
-    assert ink(page, "history") > 1000
+    expect_ink(page, "history", 1000)
 
     page.get_by_label("Filter").fill("vlue < 1")
     page.get_by_label("Filter").press("Enter")
@@ -170,7 +174,7 @@ def test_a_tune_job_shows_each_searched_number(context: BrowserContext, site: Si
     page.goto(site.job(running.job_id))
     plates = page.locator("figure[data-figure=slices] canvas")
     expect(plates).to_have_count(2)
-    assert ink(page, "slices") > 500
+    expect_ink(page, "slices", 500)
     boxes = [plates.nth(n).bounding_box() for n in range(2)]
     assert boxes[0] is not None
     assert boxes[1] is not None
@@ -187,7 +191,7 @@ def test_a_tune_job_shows_each_searched_number(context: BrowserContext, site: Si
     expect(page.locator("[data-reading]")).to_contain_text("best so far")
     page.locator("figure[data-figure=history] .u-over").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Trial ")
-    assert ink(page, "trial") > 500
+    expect_ink(page, "trial", 500)
 
 
 def test_a_rule_is_read_copied_and_taken_home(context: BrowserContext, site: Site) -> None:

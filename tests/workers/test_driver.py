@@ -203,5 +203,5 @@ def test_a_driver_that_gets_no_worker_says_so() -> None:
             ray.kill(neighbour)
     ray.kill(driver)
     release("waits")
-    assert [type(message) for message in messages] == [Asked, Note, Told]
+    assert [type(message) for message in messages] == [Asked, Note, Told], messages
     assert "No worker has been free for 2 seconds" in messages[1].sentence
