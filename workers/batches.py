@@ -12,18 +12,23 @@ _MIX = 0x5DEECE66D
 
 
 class Data:
-    """A task's splits on one device, floating-point tensors in one precision."""
+    """A task's splits on one device, floating-point tensors in one precision.
+
+    Attributes:
+        device: where they are.
+        dtype: of the floating-point ones.
+    """
 
     def __init__(self, task: Task, device: torch.device, dtype: torch.dtype) -> None:
         """Take the splits of `task`; none is loaded before it is asked for."""
-        self._task, self._device, self._dtype = task, device, dtype
+        self._task, self.device, self.dtype = task, device, dtype
         self._splits: dict[Split, Examples] = {}
 
     def split(self, name: Split) -> Examples:
         """Return a split's tensors."""
         if name not in self._splits:
             self._splits[name] = tuple(
-                value.to(self._device, self._dtype if value.is_floating_point() else None)
+                value.to(self.device, self.dtype if value.is_floating_point() else None)
                 for value in self._task.examples(name)
             )
         return self._splits[name]

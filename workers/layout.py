@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from workers.stacking import trained
+
 ALIGN = 64
 """Rows are padded to a multiple of this many numbers, so that every row starts at the same place
 of a vector register and no element's bits depend on where its row lies."""
 
 
 class Layout:
-    """Parameters concatenated in the module's order, one row per member of the population.
+    """Trained parameters in the module's order, one row per member of the population.
 
     Attributes:
         shapes: every parameter's shape by name.
@@ -21,7 +23,7 @@ class Layout:
 
     def __init__(self, module: nn.Module) -> None:
         """Read the parameters' names and shapes from `module`."""
-        self.shapes = {name: value.shape for name, value in module.named_parameters()}
+        self.shapes = {name: value.shape for name, value in trained(module).items()}
         self._spans: dict[str, tuple[int, int]] = {}
         end = 0
         for name, shape in self.shapes.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,10 +11,12 @@ from dsl.candidate import Candidate
 from workers.batches import Batches, Data
 from workers.draws import Draws
 from workers.layout import Layout
+from workers.module_draws import ModuleDraws, measuring, training
 from workers.protocol import Protocol
 from workers.rows import RuleRows
-from workers.stacking import stack_task
+from workers.stacking import held, stack_task, trained
 from workers.tasks.task import Split, Task
+from workers.trial_step import Finding, try_step
 
 WINDOW = 8
 """Steps between two looks at the losses; on a GPU every look waits for the device."""
@@ -42,14 +45,29 @@ class Ground:
         self.model = stack_task(task)
         self.layout = Layout(task.initial(0))
 
+    @cached_property
+    def finding(self) -> Finding:
+        """What a tried step tells of the task's module.
+
+        Raises:
+            Exception: whatever the task itself raises in an ordinary step.
+        """
+        return try_step(self.task, self.model, self.data, self.protocol.batch_size)
+
+    def draws(self, seeds: Sequence[int], *, stacked: bool) -> ModuleDraws | None:
+        """Return the module's own random draws for rows with these seeds; None if it has none."""
+        if not self.finding.draws:
+            return None
+        return ModuleDraws(seeds, self.device, stacked=stacked)
+
     def initial(self, seeds: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the rows' first weights [rows, width] and buffers by name, [rows, *shape]."""
         distinct = sorted(set(seeds))
         modules = [self.task.initial(seed).to(self.device, self.dtype) for seed in distinct]
         place = torch.tensor([distinct.index(seed) for seed in seeds], device=self.device)
-        packed = torch.stack([self.layout.pack(dict(each.named_parameters())) for each in modules])
-        held = [dict(each.named_buffers()) for each in modules]
-        buffers = {name: torch.stack([each[name] for each in held])[place] for name in held[0]}
+        packed = torch.stack([self.layout.pack(trained(each)) for each in modules])
+        fixed = [held(each) for each in modules]
+        buffers = {name: torch.stack([each[name] for each in fixed])[place] for name in fixed[0]}
         return packed[place], buffers
 
 
@@ -70,6 +88,7 @@ class Stack:
         self._batches = Batches(
             ground.data.split("train"), seeds, protocol.batch_size, protocol.steps
         )
+        self._module_draws = ground.draws(seeds, stacked=True)
         draws = Draws(seeds, self._weights)
         self._rules: list[RuleRows] = []
         for group in consecutive(candidates):
@@ -102,13 +121,14 @@ class Stack:
         while self.step < until and self.rows:
             end = min(until, self.step + WINDOW - self.step % WINDOW)
             for step in range(self.step, end):
-                self._losses[step % WINDOW] = self._ground.model.step(
-                    self._parameters,
-                    self._buffers,
-                    self._batches.at(step),
-                    shared=self._batches.shared,
-                    gradients=self._gradient_views,
-                )
+                with training(self._module_draws, step):
+                    self._losses[step % WINDOW] = self._ground.model.step(
+                        self._parameters,
+                        self._buffers,
+                        self._batches.at(step),
+                        shared=self._batches.shared,
+                        gradients=self._gradient_views,
+                    )
                 for rule in self._rules:
                     rule.step(step)
             begin, self.step = self.step, end
@@ -140,7 +160,8 @@ class Stack:
     def measure(self, split: Split) -> dict[str, list[float]]:
         """Return the metrics of a split, each a list over `rows`."""
         examples = self._ground.data.split(split)
-        found = self._ground.model.measure(self._parameters, self._buffers, examples)
+        with measuring(self._module_draws, self.step):
+            found = self._ground.model.measure(self._parameters, self._buffers, examples)
         return {f"{split}_{name}": values.tolist() for name, values in found.items()}
 
     def train_loss(self) -> list[float]:
@@ -176,6 +197,8 @@ class Stack:
         self._losses, self._loss_sum = self._losses[:, index], self._loss_sum[index]
         self._bound = None if self._bound is None else self._bound[index]
         self._batches.keep(index)
+        if self._module_draws:
+            self._module_draws.keep(index)
         self._place()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from workers.tasks.task import Examples, Stacked, Task
+from workers.tasks.task import Examples, Model, Stacked, Task
 
 Tensors = dict[str, Tensor]
 
@@ -22,7 +22,7 @@ class StackedModule:
         self._task = task
         self._training = task.initial(0).to("meta").train()
         self._judged = task.initial(0).to("meta").eval()
-        self._long_memory = any(isinstance(each, nn.LSTM) for each in self._training.modules())
+        self._lstm = has_lstm(self._training)
 
     def step(
         self,
@@ -34,13 +34,16 @@ class StackedModule:
         gradients: Mapping[str, Tensor],
     ) -> Tensor:
         """See `workers.tasks.task.Stacked.step`."""
-        stepped = vmap(
-            grad_and_value(self._loss, has_aux=True),
-            randomness="different",
-        )
+
+        def loss(parameters: Tensors, statistics: Tensors, own: Examples) -> tuple[Tensor, Tensors]:
+            # BatchNorm writes into its buffers: give it copies, hand them back beside the loss
+            moved = {name: value.clone() for name, value in statistics.items()}
+            return self._task.loss(_model(self._training, parameters, moved), own), moved
+
+        stepped = vmap(grad_and_value(loss, has_aux=True), randomness="different")
         if shared:
             batch = _for_each(batch, weights)
-        with self._plain_kernels():
+        with plain_kernels(self._lstm):
             found, (losses, moved) = stepped(dict(weights), dict(buffers), batch)
         for name, gradient in found.items():
             gradients[name].copy_(gradient)
@@ -54,12 +57,8 @@ class StackedModule:
         """See `workers.tasks.task.Stacked.measure`."""
 
         def one(parameters: Tensors, statistics: Tensors, own: Examples) -> Tensors:
-            def model(*inputs: Tensor) -> Tensor:
-                held = (parameters, statistics)
-                output: Tensor = functional_call(self._judged, held, inputs)
-                return output
-
             def beside(nothing: Tensor) -> tuple[Tensor, Tensors]:
+                model = _model(self._judged, parameters, statistics)
                 return nothing, self._task.measure(model, own)
 
             # Recurrent layers have no batching rule of their own, but are taken apart into
@@ -67,36 +66,20 @@ class StackedModule:
             found: Tensors = grad_and_value(beside, has_aux=True)(torch.zeros(()))[1][1]
             return found
 
-        with self._plain_kernels():
+        with plain_kernels(self._lstm):
             every = _for_each(examples, weights)
-            measured: Tensors = vmap(one)(dict(weights), dict(buffers), every)
+            measured: Tensors = vmap(one, randomness="different")(
+                dict(weights), dict(buffers), every
+            )
         return measured
 
-    @contextmanager
-    def _plain_kernels(self) -> Iterator[None]:
-        """Have attention and LSTM computed by operations that `vmap` can batch."""
-        kernels: Any = torch.backends
-        fast, fused = kernels.mha.get_fastpath_enabled(), kernels.mkldnn.enabled
-        with sdpa_kernel(SDPBackend.MATH):
-            try:
-                kernels.mha.set_fastpath_enabled(False)
-                kernels.mkldnn.enabled = fused and not self._long_memory
-                yield
-            finally:
-                kernels.mha.set_fastpath_enabled(fast)
-                kernels.mkldnn.enabled = fused
 
-    def _loss(
-        self, parameters: Tensors, buffers: Tensors, batch: Examples
-    ) -> tuple[Tensor, Tensors]:
-        # BatchNorm writes into its buffers: give it copies, hand them back beside the loss
-        moved = {name: value.clone() for name, value in buffers.items()}
+def _model(skeleton: nn.Module, parameters: Tensors, buffers: Tensors) -> Model:
+    def model(*inputs: Any, **named: Any) -> Tensor:
+        output: Tensor = functional_call(skeleton, (parameters, buffers), inputs, named)
+        return output
 
-        def model(*inputs: Tensor) -> Tensor:
-            output: Tensor = functional_call(self._training, (parameters, moved), inputs)
-            return output
-
-        return self._task.loss(model, batch), moved
+    return model
 
 
 def _for_each(examples: Examples, weights: Mapping[str, Tensor]) -> Examples:
@@ -107,6 +90,37 @@ def _for_each(examples: Examples, weights: Mapping[str, Tensor]) -> Examples:
     """
     rows = len(next(iter(weights.values())))
     return tuple(value.expand(rows, *value.shape) for value in examples)
+
+
+def has_lstm(module: nn.Module) -> bool:
+    """Tell whether LSTM layers are among the module's."""
+    return any(isinstance(each, nn.LSTM) for each in module.modules())
+
+
+@contextmanager
+def plain_kernels(lstm: bool) -> Iterator[None]:
+    """Have attention, and with `lstm` LSTM, computed by operations that `vmap` can batch."""
+    kernels: Any = torch.backends
+    fast, fused = kernels.mha.get_fastpath_enabled(), kernels.mkldnn.enabled
+    with sdpa_kernel(SDPBackend.MATH):
+        try:
+            kernels.mha.set_fastpath_enabled(False)
+            kernels.mkldnn.enabled = fused and not lstm
+            yield
+        finally:
+            kernels.mha.set_fastpath_enabled(fast)
+            kernels.mkldnn.enabled = fused
+
+
+def trained(module: nn.Module) -> Tensors:
+    """Return the parameters that training moves, by name."""
+    return {name: value for name, value in module.named_parameters() if value.requires_grad}
+
+
+def held(module: nn.Module) -> Tensors:
+    """Return the buffers and the frozen parameters, by name."""
+    frozen = {name: value for name, value in module.named_parameters() if not value.requires_grad}
+    return {**dict(module.named_buffers()), **frozen}
 
 
 def stack_task(task: Task) -> Stacked:

@@ -1,0 +1,131 @@
+"""A step tried before training, which tells how a task's module can be trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from workers.batches import Batches, Data
+from workers.module_draws import ModuleDraws, measuring, training
+from workers.stacking import StackedModule, has_lstm, held, plain_kernels, trained
+from workers.tasks.task import Examples, Stacked, Task
+
+SEEDS = (0, 1)
+"""Of the two rows that are tried."""
+
+STEPS = 2
+"""A module that keeps tensors of its own from step to step may fail at the second."""
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
+"""How far, relatively, a stacked loss may lie from the ordinary one's; 0.1 in half precision."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the tried step told of a task's module."""
+
+    draws: bool
+    """It draws random numbers while it is trained or measured (dropout, say)."""
+
+    obstacle: str | None
+    """Why its rows cannot be stacked; None where they can."""
+
+
+_KNOWN: WeakKeyDictionary[Task, dict[Any, Finding]] = WeakKeyDictionary()
+
+
+def try_step(task: Task, model: Stacked, data: Data, batch_size: int) -> Finding:
+    """Take two ordinary steps and two stacked ones on two rows, and measure; once for a task.
+
+    What the ordinary steps raise is the task's own fault and is passed on. Whatever only the
+    stacked ones raise is an obstacle to stacking, and so is a loss that is not the ordinary one's.
+    A task's own batched step is not tried.
+    """
+    known = _KNOWN.setdefault(task, {})
+    key = (data.device.type, data.dtype)
+    if key not in known:
+        known[key] = _Attempt(task, data, batch_size).find(model)
+    return known[key]
+
+
+class _Attempt:
+    """Two rows' modules and batches."""
+
+    def __init__(self, task: Task, data: Data, batch_size: int) -> None:
+        self._task, self._device, self._dtype = task, data.device, data.dtype
+        self._modules = [task.initial(seed).to(data.device, data.dtype) for seed in SEEDS]
+        batches = Batches(data.split("train"), SEEDS, batch_size, 1)
+        self._batch = batches.at(0)
+        self._judged = tuple(value[:batch_size] for value in data.split("validation"))
+
+    def find(self, model: Stacked) -> Finding:
+        # stacked before the ordinary steps, which may move buffers
+        weights = _stacked([trained(module) for module in self._modules])
+        buffers = _stacked([held(module) for module in self._modules])
+        losses, draws = [], False
+        for row, (module, seed) in enumerate(zip(self._modules, SEEDS, strict=True)):
+            own = tuple(value[row] for value in self._batch)
+            found, drew = self._ordinary(module, seed, own)
+            losses.append(found)
+            draws = draws or drew
+        if not isinstance(model, StackedModule):
+            return Finding(draws, None)
+        try:
+            stacked = self._stacked(model, weights, buffers)
+        except torch.OutOfMemoryError:
+            return Finding(draws, None)  # smaller stacks may do
+        except Exception as error:  # anything that the module meets under vmap alone
+            return Finding(draws, _first_line(error))
+        tolerance = TOLERANCE.get(self._dtype, 0.1)
+        expected = torch.stack(losses, 1)
+        if torch.allclose(stacked, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
+            return Finding(draws, None)
+        return Finding(draws, "its stacked loss is not that of an ordinary step")
+
+    def _ordinary(self, module: nn.Module, seed: int, batch: Examples) -> tuple[Tensor, bool]:
+        """Return the losses [STEPS] of one row, and whether anything was drawn."""
+        draws, losses = ModuleDraws([seed], self._device, stacked=False), []
+        kernels = plain_kernels(has_lstm(module))
+        with torch.enable_grad(), kernels, torch.random.fork_rng(_gpus(self._device)):
+            module.train()
+            for step in range(STEPS):
+                with training(draws, step):
+                    loss = self._task.loss(module, batch)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                losses.append(loss.detach())
+            module.eval()
+            with torch.no_grad(), measuring(draws, STEPS):
+                self._task.measure(module, self._judged)
+        return torch.stack(losses), draws.drew
+
+    def _stacked(
+        self, model: Stacked, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the losses [STEPS, rows] of the stacked rows."""
+        draws, losses = ModuleDraws(SEEDS, self._device, stacked=True), []
+        gradients = {name: torch.zeros_like(value) for name, value in weights.items()}
+        with torch.no_grad(), torch.random.fork_rng(_gpus(self._device)):
+            for step in range(STEPS):
+                with training(draws, step):
+                    losses.append(
+                        model.step(weights, buffers, self._batch, shared=False, gradients=gradients)
+                    )
+            with measuring(draws, STEPS):
+                model.measure(weights, buffers, self._judged)
+        return torch.stack(losses)
+
+
+def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([row[name].detach() for row in rows]) for name in rows[0]}
+
+
+def _gpus(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
