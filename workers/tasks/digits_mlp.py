@@ -64,20 +64,16 @@ class _StackedMLP:
         one_hot = functional.one_hot(targets, CLASSES).to(inputs.dtype).transpose(-1, -2)
         hidden = torch.baddbmm(b1.unsqueeze(2), w1, inputs.transpose(1, 2)).clamp_min_(0)
         logits = torch.baddbmm(b2.unsqueeze(2), w2, hidden)
-        logits -= logits.amax(1, keepdim=True)
-        picked = (logits * one_hot).sum((1, 2))
-        exponentials = logits.exp_()
-        total = exponentials.sum(1, keepdim=True)
-        losses = (total.log().sum((1, 2)) - picked) / count
-        error = exponentials.div_(total).sub_(one_hot).div_(count)
-        # a sum over the batch as a product of each row's own: one large product would give a
-        # row other bits in another place
-        ones = inputs.new_ones(1).expand(rows, count, 1)
+        chances = logits.softmax(1)
+        # the largest chance is the inverse of softmax's denominator, so no other exponential
+        total = logits.amax(1) - chances.amax(1).log_()
+        losses = (total.sum(1) - (logits * one_hot).sum((1, 2))) / count
+        error = chances.sub_(one_hot).div_(count)
         g2.copy_(torch.bmm(error, hidden.transpose(1, 2)))
-        h2.copy_(torch.bmm(error, ones).squeeze(2))
+        h2.copy_(error.sum(2))
         back = torch.ops.aten.threshold_backward(torch.bmm(w2.transpose(1, 2), error), hidden, 0)
         g1.copy_(torch.bmm(back, inputs))
-        h1.copy_(torch.bmm(back, ones).squeeze(2))
+        h1.copy_(back.sum(2))
         return losses
 
     def measure(
