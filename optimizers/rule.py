@@ -29,6 +29,12 @@ _SCHEDULERS_OWN = frozenset({"params", "param_names", "initial_lr", "max_lr", "m
 _HALF = (torch.bfloat16, torch.float16)
 
 
+def option_of(hyperparameter: str) -> str:
+    """Return the name under which `RuleOptimizer` and its groups take a rule's hyperparameter."""
+    taken = hyperparameter in OPTIONS or hyperparameter in _SCHEDULERS_OWN
+    return f"rule_{hyperparameter}" if taken else hyperparameter
+
+
 class RuleOptimizer(Optimizer):
     """Train with a rule: `w ← w − lr·u`, u the rule's value, and weight decay beside it.
 
@@ -122,10 +128,7 @@ class RuleOptimizer(Optimizer):
             ) from None
         self._needs_total = _needs_total(rule)
         self._elementwise = not (self._compiled.uses_randomness or self._compiled.uses_reductions)
-        self._keys = {
-            name: f"rule_{name}" if name in OPTIONS or name in _SCHEDULERS_OWN else name
-            for name in self._compiled.hyperparameters
-        }
+        self._keys = {name: option_of(name) for name in self._compiled.hyperparameters}
 
     def _no_such(self, name: str) -> str:
         allowed = ", ".join(self._keys.values()) or "none"

@@ -119,9 +119,9 @@ class ModuleDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _other(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Call what may draw in another way; refuse it among stacked rows if it does."""
-        before = _generator_state(self._device)
+        before, own = _generator_state(self._device), kwargs.get("generator") is not None
         result = func(*args, **kwargs)
-        if not torch.equal(before, _generator_state(self._device)):
+        if own or not torch.equal(before, _generator_state(self._device)):
             self.drew = True
             if self._stacked:
                 raise RuntimeError(f"{func} draws random numbers that rows would share")

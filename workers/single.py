@@ -1,25 +1,30 @@
 """A row that is trained by itself: an ordinary PyTorch loop over the task's module.
 
 So are optimizers trained that no rule can say (see `optimizers.library`): they need whole matrices,
-numbers of the whole model, or a closure, which a stack of models does not give them.
+numbers of the whole model, or a closure, which a stack of models does not give them. And so are
+rules on a module that `torch.func` cannot stack (see `workers.trial_step`): the same rows, slower.
 """
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from torch.optim import Optimizer
 
 from dsl.candidate import Candidate
+from dsl.compile import compile_rule
 from optimizers.library import find_library, library_optimizer
+from optimizers.rule import RuleOptimizer, option_of
 from optimizers.schedules import multipliers
 from workers.batches import Batches
+from workers.generators import Generators
+from workers.module_draws import measuring, training
 from workers.stack import BOUND, Diverged, Ground, explain
+from workers.stacking import has_lstm, plain_kernels, trained
 from workers.tasks.task import Split, Task
 
 _MIX = 0x2545F491
@@ -27,7 +32,7 @@ _MIX = 0x2545F491
 
 
 def optimizer_of(candidate: Candidate, params: Iterable[Tensor]) -> Optimizer:
-    """Return the candidate's optimizer over `params`.
+    """Return the optimizer of another library that the candidate names, over `params`.
 
     Raises:
         ValueError: There is no such optimizer or option, or it refuses a value or a shape.
@@ -45,6 +50,32 @@ def optimizer_of(candidate: Candidate, params: Iterable[Tensor]) -> Optimizer:
     elif candidate.decay == "own":
         raise ValueError(f"'{entry.name}' has no weight decay, so decay must be 'none'")
     return library_optimizer(entry.name, params, candidate.lr, **options)
+
+
+def rule_optimizer(candidate: Candidate, module: nn.Module, steps: int) -> RuleOptimizer:
+    """Return the candidate's rule over the trained parameters of `module`, for `steps` steps.
+
+    Raises:
+        ValueError: The rule has no such hyperparameter, or a value is out of range.
+        RuleError: The text is no rule.
+    """
+    assert candidate.lr is not None
+    named: dict[str, Any] = {
+        option_of(name): value for name, value in candidate.hyperparameters.items()
+    }
+    optimizer = RuleOptimizer(
+        trained(module).values(),
+        candidate.rule,
+        candidate.lr,
+        weight_decay=0.0 if candidate.decay == "none" else candidate.weight_decay,
+        decay=candidate.decay,
+        total_steps=steps,
+        seed=candidate.seed,
+        **named,
+    )
+    # what the schedule has made of the rate is seen against it
+    optimizer.param_groups[0]["initial_lr"] = candidate.lr
+    return optimizer
 
 
 def refusal(task: Task, candidate: Candidate) -> str | None:
@@ -76,28 +107,38 @@ class Single:
         """Draw the weights and build the optimizer of `candidate`.
 
         Raises:
-            ValueError, ModuleNotFoundError: As for `optimizer_of`.
+            ValueError, ModuleNotFoundError: As for `optimizer_of` and `rule_optimizer`.
         """
         self._ground, self.rows, self.step, self.seconds = ground, [row], 0, 0.0
-        self.slots: dict[int, int] = {row: 0}
         self._row, protocol = row, ground.protocol
         self._module = ground.task.initial(candidate.seed).to(ground.device, ground.dtype)
-        self._optimizer: Any = optimizer_of(candidate, self._module.parameters())
-        self._entry = find_library(candidate.rule)
+        self._optimizer: Any
+        self._closure = self._modes = False
+        self.slots: dict[int, int] = {row: 0}
+        if candidate.imported:
+            entry = find_library(candidate.rule)
+            self._closure, self._modes = entry.closure, entry.modes
+            self._optimizer = optimizer_of(candidate, self._module.parameters())
+        else:
+            self._optimizer = rule_optimizer(candidate, self._module, protocol.steps)
+            self.slots[row] = len(compile_rule(candidate.rule).slots)
+        self._imported = candidate.imported
         # each group has a rate of its own: Muon's vectors are trained at adamw_lr
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._etas = multipliers(candidate.schedule, protocol.steps)
         examples = ground.data.split("train")
         self._batches = Batches(examples, [candidate.seed], protocol.batch_size, protocol.steps)
+        self._draws = ground.draws([candidate.seed], stacked=False)
+        self._lstm = has_lstm(self._module)
         self._seed = candidate.seed ^ _MIX
-        self._generators: tuple[Any, Any, Any] | None = None
+        self._generators = Generators(self._seed, ground.device)
         self._loss_sum, self._summed = 0.0, 0
         self._bound: float | None = None
 
     def advance(self, until: int) -> list[Diverged]:
         """Train up to step `until`; return the row if it diverged on the way, now dropped."""
         began, found = time.process_time(), []
-        with self._own_draws(), torch.enable_grad():
+        with self._generators.lent(), torch.enable_grad():
             self._training(True)
             while self.rows and self.step < until:
                 reason = self._advance_once()
@@ -105,7 +146,8 @@ class Single:
                     found.append(Diverged(self._row, self.step, reason))
                     break
                 self.step += 1
-        self.slots[self._row] = self._state_per_weight()
+        if self._imported:
+            self.slots[self._row] = self._state_per_weight()
         self.seconds += time.process_time() - began
         self.drop(each.row for each in found)
         return found
@@ -118,20 +160,33 @@ class Single:
 
         def closure() -> Tensor:
             self._optimizer.zero_grad()
-            loss = self._ground.task.loss(self._module, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            with training(self._draws, self.step), self._kernels():
+                loss = self._ground.task.loss(self._module, batch)
+                loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach()
 
         try:
-            if self._entry.closure:
+            if self._closure:
                 return self._look(float(self._optimizer.step(closure)))
             reason = self._look(float(closure()))
             if reason is None:
+                self._fill()
                 self._optimizer.step()
             return reason
         except (ArithmeticError, LinAlgError) as error:
             # numbers that ran away break a matrix decomposition before they reach the loss
             return f"the optimizer cannot go on ({_first_line(error)})"
+
+    def _fill(self) -> None:
+        """Let a rule see zeros where the loss does not reach, as rows of a stack do."""
+        if not self._imported:
+            for parameter in trained(self._module).values():
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+
+    def _kernels(self) -> AbstractContextManager[None]:
+        """Draw in the order in which a stack draws, where the module draws."""
+        return nullcontext() if self._draws is None else plain_kernels(self._lstm)
 
     def _look(self, loss: float) -> str | None:
         if self._bound is None:
@@ -145,9 +200,19 @@ class Single:
     def measure(self, split: Split) -> dict[str, list[float]]:
         """Return the metrics of a split, each a list over `rows`."""
         self._training(False)
-        with torch.no_grad():
+        with torch.no_grad(), self._judging():
             found = self._ground.task.measure(self._module, self._ground.data.split(split))
         return {f"{split}_{name}": [float(value)] for name, value in found.items()}
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        """Have what a measurement draws depend on the seed and the step alone."""
+        if not self._ground.finding.draws:
+            yield
+            return
+        generators = Generators((self._seed + self.step) & 0xFFFFFFFF, self._ground.device)
+        with generators.lent(), measuring(self._draws, self.step), self._kernels():
+            yield
 
     def train_loss(self) -> list[float]:
         """Return the mean loss over the batches since the last call, over `rows`."""
@@ -158,8 +223,7 @@ class Single:
     def weights(self) -> list[dict[str, Tensor]]:
         """Return every row's parameters by name, those that are measured."""
         self._training(False)
-        named = self._module.named_parameters()
-        return [{name: value.detach().clone() for name, value in named}]
+        return [{name: value.detach().clone() for name, value in trained(self._module).items()}]
 
     def drop(self, rows: Iterable[int]) -> None:
         """End the row if it is among `rows`, and free its optimizer's state."""
@@ -169,7 +233,7 @@ class Single:
 
     def _training(self, training: bool) -> None:
         self._module.train(training)
-        if self._entry.modes:
+        if self._modes:
             if training:
                 self._optimizer.train()
             else:
@@ -180,28 +244,6 @@ class Single:
         held = _tensors(list(self._optimizer.state.values()), set(weights))
         state = sum(value.numel() for value in held if value.numel() > 1)
         return round(state / sum(weights.values()))
-
-    @contextmanager
-    def _own_draws(self) -> Iterator[None]:
-        """Let torch's and NumPy's own generators be this row's, so that it depends on its seed."""
-        device, outer = self._ground.device, np.random.get_state()
-        cuda = device.type == "cuda"
-        with torch.random.fork_rng([device] if cuda else []):
-            if self._generators is None:
-                torch.manual_seed(self._seed)
-                np.random.seed(self._seed)
-            else:
-                of_torch, of_device, of_numpy = self._generators
-                torch.set_rng_state(of_torch)
-                if cuda:
-                    torch.cuda.set_rng_state(of_device, device)
-                np.random.set_state(of_numpy)
-            try:
-                yield
-            finally:
-                of_device = torch.cuda.get_rng_state(device) if cuda else None
-                self._generators = (torch.get_rng_state(), of_device, np.random.get_state())
-                np.random.set_state(outer)
 
 
 def _tensors(value: Any, seen: set[int]) -> Iterator[Tensor]:

@@ -54,9 +54,18 @@ class Ground:
         """
         return try_step(self.task, self.model, self.data, self.protocol.batch_size)
 
+    def obstacle(self, candidate: Candidate) -> str | None:
+        """Return why the candidate has to be trained by itself; None where it is stacked."""
+        if candidate.imported:
+            return "its optimizer, which is no rule, takes one model at a time"
+        return self.finding.obstacle
+
     def draws(self, seeds: Sequence[int], *, stacked: bool) -> ModuleDraws | None:
-        """Return the module's own random draws for rows with these seeds; None if it has none."""
-        if not self.finding.draws:
+        """Return the module's own draws for rows with these seeds.
+
+        None if it has none, or if it cannot be stacked: torch's generator then draws for each row.
+        """
+        if not self.finding.draws or self.finding.obstacle:
             return None
         return ModuleDraws(seeds, self.device, stacked=stacked)
 

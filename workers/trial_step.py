@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workers.batches import Batches, Data
+from workers.generators import Generators, host_state
 from workers.module_draws import ModuleDraws, measuring, training
 from workers.stacking import StackedModule, has_lstm, held, plain_kernels, trained
 from workers.tasks.task import Examples, Stacked, Task
@@ -59,6 +60,9 @@ class _Attempt:
         self._modules = [task.initial(seed).to(data.device, data.dtype) for seed in SEEDS]
         batches = Batches(data.split("train"), SEEDS, batch_size, 1)
         self._batch = batches.at(0)
+        self._host = False
+        """Whether NumPy's or Python's generator was drawn from, which all rows would share."""
+
         self._judged = tuple(value[:batch_size] for value in data.split("validation"))
 
     def find(self, model: Stacked) -> Finding:
@@ -73,23 +77,26 @@ class _Attempt:
             draws = draws or drew
         if not isinstance(model, StackedModule):
             return Finding(draws, None)
+        if self._host:
+            return Finding(draws, "its module draws from NumPy's or Python's generator")
         try:
             stacked = self._stacked(model, weights, buffers)
         except torch.OutOfMemoryError:
             return Finding(draws, None)  # smaller stacks may do
         except Exception as error:  # anything that the module meets under vmap alone
-            return Finding(draws, _first_line(error))
+            return Finding(draws, f"torch.func cannot stack its module: {_first_line(error)}")
         tolerance = TOLERANCE.get(self._dtype, 0.1)
         expected = torch.stack(losses, 1)
         if torch.allclose(stacked, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
             return Finding(draws, None)
-        return Finding(draws, "its stacked loss is not that of an ordinary step")
+        return Finding(draws, "stacked by torch.func, its module has another loss than alone")
 
     def _ordinary(self, module: nn.Module, seed: int, batch: Examples) -> tuple[Tensor, bool]:
         """Return the losses [STEPS] of one row, and whether anything was drawn."""
         draws, losses = ModuleDraws([seed], self._device, stacked=False), []
-        kernels = plain_kernels(has_lstm(module))
-        with torch.enable_grad(), kernels, torch.random.fork_rng(_gpus(self._device)):
+        kernels, generators = plain_kernels(has_lstm(module)), Generators(seed, self._device)
+        with torch.enable_grad(), kernels, generators.lent():
+            host = host_state()
             module.train()
             for step in range(STEPS):
                 with training(draws, step):
@@ -99,7 +106,8 @@ class _Attempt:
             module.eval()
             with torch.no_grad(), measuring(draws, STEPS):
                 self._task.measure(module, self._judged)
-        return torch.stack(losses), draws.drew
+            self._host |= host != host_state()
+        return torch.stack(losses), draws.drew or self._host
 
     def _stacked(
         self, model: Stacked, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
@@ -107,7 +115,7 @@ class _Attempt:
         """Return the losses [STEPS, rows] of the stacked rows."""
         draws, losses = ModuleDraws(SEEDS, self._device, stacked=True), []
         gradients = {name: torch.zeros_like(value) for name, value in weights.items()}
-        with torch.no_grad(), torch.random.fork_rng(_gpus(self._device)):
+        with torch.no_grad(), Generators(0, self._device).lent():
             for step in range(STEPS):
                 with training(draws, step):
                     losses.append(
@@ -120,10 +128,6 @@ class _Attempt:
 
 def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([row[name].detach() for row in rows]) for name in rows[0]}
-
-
-def _gpus(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
 
 
 def _first_line(error: Exception) -> str:
