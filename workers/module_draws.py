@@ -75,6 +75,11 @@ class ModuleDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._step = self._index = 0
         self.drew = False
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # else torch imports its whole compiler, for seconds, only to leave this class out
+        return False
+
     def at(self, step: int, index: int) -> "ModuleDraws":
         """Go to a step's draw `index`."""
         self._step, self._index = step, index
