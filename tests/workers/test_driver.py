@@ -203,5 +203,7 @@ def test_a_driver_that_gets_no_worker_says_so() -> None:
             ray.kill(neighbour)
     ray.kill(driver)
     release("waits")
-    assert [type(message) for message in messages] == [Asked, Note, Told], messages
-    assert "No worker has been free for 2 seconds" in messages[1].sentence
+    # A worker that Ray loses while it starts has a sentence of its own.
+    waited = [m for m in messages if not isinstance(m, Note) or "free" in m.sentence]
+    assert [type(message) for message in waited] == [Asked, Note, Told], messages
+    assert "No worker has been free for 2 seconds" in waited[1].sentence
