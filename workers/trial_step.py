@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from workers.batches import Batches, Data
 from workers.generators import Generators, host_state
+from workers.memory import out_of_memory
 from workers.module_draws import ModuleDraws, measuring, training
 from workers.stacking import StackedModule, has_lstm, held, plain_kernels, trained
 from workers.tasks.task import Examples, Stacked, Task
@@ -18,7 +19,7 @@ SEEDS = (0, 1)
 """Of the two rows that are tried."""
 
 STEPS = 2
-"""A module that keeps tensors of its own from step to step may fail at the second."""
+"""The second sees what the first has left behind."""
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
 """How far, relatively, a stacked loss may lie from the ordinary one's; 0.1 in half precision."""
@@ -42,7 +43,8 @@ def try_step(task: Task, model: Stacked, data: Data, batch_size: int) -> Finding
     """Take two ordinary steps and two stacked ones on two rows, and measure; once for a task.
 
     What the ordinary steps raise is the task's own fault and is passed on. Whatever only the
-    stacked ones raise is an obstacle to stacking, and so is a loss that is not the ordinary one's.
+    stacked ones raise is an obstacle to stacking. So is a loss that is not the ordinary one's, and
+    what rows would share: attributes that change, generators of NumPy and Python.
     A task's own batched step is not tried.
     """
     known = _KNOWN.setdefault(task, {})
@@ -69,7 +71,7 @@ class _Attempt:
         # stacked before the ordinary steps, which may move buffers
         weights = _stacked([trained(module) for module in self._modules])
         buffers = _stacked([held(module) for module in self._modules])
-        losses, draws = [], False
+        losses, draws, before = [], False, _kept(self._modules[0])
         for row, (module, seed) in enumerate(zip(self._modules, SEEDS, strict=True)):
             own = tuple(value[row] for value in self._batch)
             found, drew = self._ordinary(module, seed, own)
@@ -77,13 +79,17 @@ class _Attempt:
             draws = draws or drew
         if not isinstance(model, StackedModule):
             return Finding(draws, None)
+        after = _kept(self._modules[0])
+        changed = [name for name, value in after.items() if not _same(value, before.get(name))]
+        if changed:
+            return Finding(draws, f"its module keeps {changed[0]!r} from step to step, no buffer")
         if self._host:
             return Finding(draws, "its module draws from NumPy's or Python's generator")
         try:
-            stacked = self._stacked(model, weights, buffers)
-        except torch.OutOfMemoryError:
-            return Finding(draws, None)  # smaller stacks may do
+            stacked = self._stacked(model, weights, buffers, draws)
         except Exception as error:  # anything that the module meets under vmap alone
+            if out_of_memory(error):
+                return Finding(draws, None)  # smaller stacks may do
             return Finding(draws, f"torch.func cannot stack its module: {_first_line(error)}")
         tolerance = TOLERANCE.get(self._dtype, 0.1)
         expected = torch.stack(losses, 1)
@@ -110,10 +116,15 @@ class _Attempt:
         return torch.stack(losses), draws.drew or self._host
 
     def _stacked(
-        self, model: Stacked, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor]
+        self,
+        model: Stacked,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        drew: bool,
     ) -> Tensor:
         """Return the losses [STEPS, rows] of the stacked rows."""
-        draws, losses = ModuleDraws(SEEDS, self._device, stacked=True), []
+        draws = ModuleDraws(SEEDS, self._device, stacked=True) if drew else None
+        losses = []
         gradients = {name: torch.zeros_like(value) for name, value in weights.items()}
         with torch.no_grad(), Generators(0, self._device).lent():
             for step in range(STEPS):
@@ -128,6 +139,22 @@ class _Attempt:
 
 def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([row[name].detach() for row in rows]) for name in rows[0]}
+
+
+def _kept(module: nn.Module) -> dict[str, Any]:
+    """Return what the module keeps besides parameters and buffers, by name: tensors and numbers."""
+    return {
+        f"{name}.{key}".lstrip("."): value
+        for name, part in module.named_modules()
+        for key, value in vars(part).items()
+        if key != "training" and isinstance(value, Tensor | int | float | str | None)
+    }
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return one is other
+    return bool(one == other)
 
 
 def _first_line(error: Exception) -> str:
