@@ -1,16 +1,17 @@
 """Training many candidates as one tensor program, and one by one what cannot be stacked."""
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import Tensor
 
 from dsl.candidate import Candidate
 from dsl.outcome import Measurement, TrialState
+from workers.footprint import Footprint, footprint, most_rows
+from workers.memory import UNLIMITED, free_bytes, out_of_memory, release
 from workers.protocol import Protocol, SuccessiveHalving
 from workers.pruning import losers, rungs
 from workers.single import Single
@@ -19,9 +20,6 @@ from workers.tasks.task import Task
 
 POINTS = 20
 """Points of a curve, besides the pruner's rungs."""
-
-ELEMENTS = {"cpu": 640_000, "cuda": 256_000_000}
-"""Weights of one stack: on a CPU weights, gradients and states should stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,16 @@ class RowResult:
 
     reason: str | None = None
     weights: dict[str, Tensor] | None = None
-    one_by_one: bool = False
-    """It was trained by itself in an ordinary loop, not stacked with others."""
+    obstacle: str | None = None
+    """Why it was trained by itself, in an ordinary loop; None where it was stacked with others."""
 
     seconds: float = 0.0
     """CPU time of its training steps where it was trained one by one."""
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether it was trained by itself in an ordinary loop, not stacked with others."""
+        return self.obstacle is not None
 
 
 def train_population(
@@ -67,8 +70,9 @@ def train_population(
     A candidate's result depends on the candidate alone, not on those beside it (but for the
     pruner, whose purpose is to compare them): to the bit where torch has one thread, else to
     rounding. Of the protocol, the learning-rate grid and the number of seeds are not used: see
-    `workers.evaluation`. Optimizers of other libraries (`Candidate.imported`) are trained one by
-    one, from the same weights on the same batches, and measured, stopped and pruned alike.
+    `workers.evaluation`. Optimizers of other libraries (`Candidate.imported`), and rules on a
+    module that `torch.func` cannot stack, are trained one by one, from the same weights on the
+    same batches with the same draws, and measured, stopped and pruned alike; the result says so.
 
     Args:
         task: what to learn.
@@ -88,6 +92,8 @@ def train_population(
         ValueError: a candidate without a learning rate, or with an unknown hyperparameter.
         RuleError: a rule that cannot be parsed or compiled.
         ModuleNotFoundError: an optimizer of a library that is not installed.
+        MemoryError: one row alone does not fit into the device's memory. More rows than fit are
+            trained one stack after another, which changes no result.
     """
     for i, each in enumerate(candidates):
         if each.lr is None:
@@ -95,21 +101,15 @@ def train_population(
     if not candidates:
         return []
     ground = Ground(task, protocol, device, dtype)
-    run = _Run(ground, candidates, families or range(len(candidates)), min(points, 40))
-    limit = max(8, ELEMENTS.get(ground.device.type, 640_000) // ground.layout.width)
-    stacks: Iterator[Stack | Single] = chain(
-        (
-            Stack(ground, rows, [candidates[row] for row in rows])
-            for rows in plan(candidates, limit)
-        ),
-        (Single(ground, row, each) for row, each in enumerate(candidates) if each.imported),
-    )
+    alone = {row for row, each in enumerate(candidates) if ground.obstacle(each)}
+    stacked = [each for row, each in enumerate(candidates) if row not in alone]
+    size = footprint(ground, stacked) if stacked else None
+    limit = min(size.rows(), most_rows(ground, stacked)) if size else 1
+    chunks = [_Chunk(rows) for rows in plan(candidates, limit)] if stacked else []
+    chunks += [_Chunk([row]) for row in sorted(alone)]
+    run = _Run(ground, candidates, families or range(len(candidates)), min(points, 40), size)
     with torch.no_grad():
-        if rungs(protocol.pruner, protocol.steps):
-            run.train(list(stacks), keep_weights)
-        else:
-            for stack in stacks:
-                run.train([stack], keep_weights)
+        run.train(chunks, keep_weights)
     return [run.results[row] for row in range(len(candidates))]
 
 
@@ -133,14 +133,48 @@ def plan(candidates: Sequence[Candidate], limit: int) -> Iterator[list[int]]:
             yield rows[start : start + limit]
 
 
+class _Chunk:
+    """Rows that are trained together, as one stack or a single row by itself.
+
+    Its tensors may be given up at any time: rows depend on their candidates alone, so that
+    training them again from the beginning makes the same tensors.
+    """
+
+    def __init__(self, rows: Sequence[int], marks: int = 0) -> None:
+        self.rows, self.marks = list(rows), marks
+        """The rows still running, and how many marks lie behind them."""
+
+        self.stack: Stack | Single | None = None
+
+    def drop(self, rows: set[int]) -> None:
+        """Take rows out; where even that needs more memory than there is, give up the tensors."""
+        self.rows = [row for row in self.rows if row not in rows]
+        try:
+            if self.stack is not None:
+                self.stack.drop(rows)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self.stack = None
+
+    def halves(self) -> list["_Chunk"]:
+        middle = -(-len(self.rows) // 2)
+        return [_Chunk(rows, self.marks) for rows in (self.rows[:middle], self.rows[middle:])]
+
+
 class _Run:
-    """The bookkeeping of one population: marks, curves, rungs, results."""
+    """The bookkeeping of one population: marks, curves, rungs, results, memory."""
 
     def __init__(
-        self, ground: Ground, candidates: Sequence[Candidate], families: Sequence[int], points: int
+        self,
+        ground: Ground,
+        candidates: Sequence[Candidate],
+        families: Sequence[int],
+        points: int,
+        size: Footprint | None,
     ) -> None:
-        self._ground, self._families = ground, families
-        self._entered = len(set(families))
+        self._ground, self._candidates, self._families = ground, candidates, families
+        self._entered, self._size = len(set(families)), size
         protocol = ground.protocol
         self._rungs = rungs(protocol.pruner, protocol.steps)
         steps = {-(-protocol.steps * k // points) for k in range(1, points + 1)}
@@ -148,25 +182,105 @@ class _Run:
         self._curves: dict[int, list[Measurement]] = {row: [] for row in range(len(candidates))}
         self._slots: dict[int, int] = {}
         self._seconds: dict[int, float] = {}
+        self._limit, self._refusal = len(candidates), ""
+        self._waiting = size is None or size.holds(len(candidates))
+        """Whether the tensors of rows that wait at a rung are kept."""
+
         self.results: dict[int, RowResult] = {}
 
-    def train(self, stacks: Sequence[Stack | Single], keep_weights: bool) -> None:
-        """Train stacks side by side from mark to mark; free each row's tensors when it ends."""
-        for mark in self._marks:
-            for stack in stacks:
-                self._advance(stack, mark)
-            if mark in self._rungs:
-                self._halve(stacks, self._rungs.index(mark))
-        for stack in stacks:
-            self._finish(stack, keep_weights)
+    def train(self, chunks: list[_Chunk], keep_weights: bool) -> None:
+        """Train one chunk after another from rung to rung; a row's tensors go when it ends."""
+        for rung, until in enumerate([*self._rungs, self._ground.protocol.steps]):
+            chunks = self._train_until(until, chunks, keep_weights)
+            if until in self._rungs:
+                self._halve(chunks, rung)
 
-    def _advance(self, stack: Stack | Single, mark: int) -> None:
+    def _train_until(self, until: int, chunks: list[_Chunk], keep_weights: bool) -> list[_Chunk]:
+        """Return the chunks as they are now: what does not fit into memory is halved."""
+        ahead, behind = deque(chunk for chunk in chunks if chunk.rows), list[_Chunk]()
+        while ahead:
+            chunk = ahead.popleft()
+            if len(chunk.rows) > self._limit:
+                ahead.extendleft(reversed(chunk.halves()))
+            elif self._fits(chunk, until, keep_weights):
+                behind.append(chunk)
+                if not self._waiting:
+                    chunk.stack = None
+            else:
+                self._make_room(chunk, [*ahead, *behind])
+                ahead.appendleft(chunk)
+        return behind
+
+    def _fits(self, chunk: _Chunk, until: int, keep_weights: bool) -> bool:
+        """Train a chunk up to step `until`, or return False where memory does not suffice."""
+        try:
+            stack = chunk.stack = chunk.stack or self._begin(chunk)
+            while stack.rows and stack.step < until:
+                self._advance(chunk, stack)
+            if until == self._ground.protocol.steps:
+                self._finish(stack, keep_weights)
+                chunk.stack = None
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            self._refusal = str(error).partition("\n")[0]
+            return False
+        finally:
+            chunk.rows = [row for row in chunk.rows if row not in self.results]
+        return True
+
+    def _make_room(self, chunk: _Chunk, others: Sequence[_Chunk]) -> None:
+        """Give up the tensors of chunks that wait, or else make chunks smaller.
+
+        Raises:
+            MemoryError: the chunk is a single row and has the memory to itself.
+        """
+        crowded = any(other.stack is not None for other in others)
+        for each in (chunk, *others):
+            each.stack = None
+        release(self._ground.device)
+        if crowded:
+            self._waiting = False
+        elif len(chunk.rows) > 1:
+            self._limit = -(-len(chunk.rows) // 2)
+        else:
+            raise MemoryError(self._shortage())
+
+    def _shortage(self) -> str:
+        device, known = self._ground.device, self._size is not None and self._size.row < UNLIMITED
+        need = f", which takes about {self._size.row:,} bytes," if self._size and known else ""
+        return (
+            f"one model of the task {self._ground.task.name!r}{need} does not fit into the memory "
+            f"of {device}, where {free_bytes(device):,} bytes are free ({self._refusal}); lower "
+            "batch_size, use a device with more memory, or end what else runs there"
+        )
+
+    def _begin(self, chunk: _Chunk) -> Stack | Single:
+        """Return the chunk's tensors as they were at its last mark."""
+        candidates = [self._candidates[row] for row in chunk.rows]
+        stack: Stack | Single
+        if self._ground.obstacle(candidates[0]):
+            stack = Single(self._ground, chunk.rows[0], candidates[0])
+        else:
+            stack = Stack(self._ground, chunk.rows, candidates)
+        for mark in self._marks[: chunk.marks]:
+            self._step(stack, mark)
+            if stack.rows:
+                stack.train_loss()
+        return stack
+
+    def _step(self, stack: Stack | Single, mark: int) -> None:
         ended = stack.advance(mark)
         self._slots.update(stack.slots)
         if isinstance(stack, Single):
             self._seconds.update(dict.fromkeys(stack.slots, stack.seconds))
         for end in ended:
             self._end(end.row, TrialState.INFEASIBLE, end.step, f"{end.reason} at step {end.step}")
+
+    def _advance(self, chunk: _Chunk, stack: Stack | Single) -> None:
+        """Train up to the next mark and take down what is measured there."""
+        mark = self._marks[chunk.marks]
+        self._step(stack, mark)
         if not stack.rows:
             return
         columns = {"train_loss": stack.train_loss(), **stack.measure("validation")}
@@ -180,23 +294,25 @@ class _Run:
             reason = f"{name} is no longer a finite number at step {mark}"
             self._end(row, TrialState.INFEASIBLE, mark, reason)
             broken.append(row)
+        # before rows are dropped, which takes memory: what was taken down must not be again
+        chunk.marks += 1
         stack.drop(broken)
 
-    def _halve(self, stacks: Sequence[Stack | Single], rung: int) -> None:
+    def _halve(self, chunks: Sequence[_Chunk], rung: int) -> None:
         protocol, scores = self._ground.protocol, defaultdict(list)
         assert isinstance(protocol.pruner, SuccessiveHalving)
         sign = 1.0 if protocol.direction == "minimize" else -1.0
-        for stack in stacks:
-            for row in stack.rows:
+        for chunk in chunks:
+            for row in chunk.rows:
                 value = self._curves[row][-1].metrics[protocol.metric]
                 scores[self._families[row]].append(sign * value)
         means = {family: sum(values) / len(values) for family, values in scores.items()}
         gone = losers(means, self._entered, rung, protocol.pruner)
-        for stack in stacks:
-            rows = [row for row in stack.rows if self._families[row] in gone]
+        for chunk in chunks:
+            rows = {row for row in chunk.rows if self._families[row] in gone}
             for row in rows:
-                self._end(row, TrialState.PRUNED, stack.step)
-            stack.drop(rows)
+                self._end(row, TrialState.PRUNED, self._rungs[rung])
+            chunk.drop(rows)
 
     def _finish(self, stack: Stack | Single, keep_weights: bool) -> None:
         if not stack.rows:
@@ -226,6 +342,6 @@ class _Run:
             self._slots[row],
             reason,
             weights,
-            one_by_one=row in self._seconds,
+            obstacle=self._ground.obstacle(self._candidates[row]),
             seconds=self._seconds.get(row, 0.0),
         )
