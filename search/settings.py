@@ -5,8 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dsl.schema import Frozen, Real
+from search.words import PRESETS, Lists, spelt
 
 Unit = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+
+
+Words = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+    Field(min_length=1, max_length=64),
+]
 
 
 class SamplerSettings(Frozen):
@@ -20,11 +27,34 @@ class SamplerSettings(Frozen):
 class LanguageSettings(Frozen):
     """Which rules a discover job can say."""
 
-    preset: Literal["nos"] = "nos"
-    """`nos`: the operands, unary and binary operators of Bello et al. 2017."""
+    preset: Literal["nos", "sign", "full"] = "nos"
+    """`nos`: the operands, unary and binary operators of Bello et al. 2017; `sign`: g, m and their
+    signs; `full`: averages, traces and norms of any expression, with their constants."""
 
     groups: Annotated[int, Field(strict=True, ge=1, le=4)] = 2
     """Groups of five tokens (two operands, two unary operators, a binary one)."""
+
+    operands: Words | None = None
+    """Instead of the preset's: expressions of the rule language, `sign(ema(g, 0.95))`."""
+
+    unary: Words | None = None
+    """Instead of the preset's: `exp({x})`, or an operator's name, `exp`."""
+
+    binary: Words | None = None
+    """Instead of the preset's: `{x} / ({y} + 1e-8)`, or an operator's name or symbol, `*`."""
+
+    def lists(self) -> Lists:
+        """Return the words that may be used: the job's where it names some, else the preset's."""
+        named = (self.operands, self.unary, self.binary)
+        own = PRESETS[self.preset]
+        return Lists(
+            *(
+                tuple(spelt(word, places) for word in words) if words else preset
+                for places, (words, preset) in enumerate(
+                    zip(named, (own.operands, own.unary, own.binary), strict=True)
+                )
+            )
+        )
 
 
 class Reinforcement(Frozen):

@@ -63,6 +63,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
     """
     yield from bounds.of_objective(job)
     if isinstance(job, DiscoverJob):
+        yield from bounds.of_language(job.language)
         yield from bounds.of_rates(job.protocol.learning_rates)
         for i, name in enumerate(job.comparison.baselines):
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):

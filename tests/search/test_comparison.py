@@ -4,8 +4,9 @@ from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
 from search.comparison import WithComparison, fresh_seed
 from search.discovery import RandomStrategy
-from search.language import Language, Lists
+from search.language import Language
 from search.settings import LanguageSettings, Objective
+from search.words import Lists
 from tests.search.laws import Rows, restored
 
 LISTS = Lists(("g", "m"), ("{x}", "sign({x})", "-{x}"), ("{x} * {y}", "{x} + {y}", "{x}"))

@@ -11,9 +11,10 @@ from dsl.fingerprint import fingerprint
 from dsl.outcome import Outcome, TrialState
 from search.controller import Sample
 from search.discovery import RandomStrategy, ReinforcementStrategy, RuleStrategy, rule_of
-from search.language import Language, Lists
+from search.language import Language
 from search.reward import FLOOR
 from search.settings import LanguageSettings, Objective, Reinforcement
+from search.words import Lists
 
 TEMPLATE = Candidate(rule="m", decay="decoupled", weight_decay=0.1, seed=3)
 SMALL = Lists(("g", "m", "1"), ("{x}", "sign({x})"), ("{x} * {y}", "{x} + {y}"))

@@ -129,6 +129,25 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
     "unknown preset": (
         changed(DISCOVER, "language.preset", "english"), "#/language/preset", ["'nos'"],
     ),
+    "an operator that is none": (
+        changed(DISCOVER, "language.unary", ["exp", "tanh"]),
+        "#/language/unary/1", ["'tanh'", "sign", "'exp({x})'"],
+    ),
+    "an operand that is none": (
+        changed(DISCOVER, "language.operands", ["g", "grad"]),
+        "#/language/operands/1", ["'grad'", "sign(m)"],
+    ),
+    "a template that reaches for attributes": (
+        changed(DISCOVER, "language.binary", ["{x.__class__}"]),
+        "#/language/binary/0", ["'{x.__class__}'", "{x} * {y}"],
+    ),
+    "the same word twice": (
+        changed(DISCOVER, "language.binary", ["*", "{x} * {y}"]),
+        "#/language/binary/1", ["there already, at index 0"],
+    ),
+    "a language without the gradient": (
+        changed(DISCOVER, "language.operands", ["w", "1"]), "#/language", ["say no rule", "with g"],
+    ),
     "five groups": (changed(DISCOVER, "language.groups", 5), "#/language/groups", ["4", "5"]),
     "unknown baseline": (
         {**DISCOVER, "comparison": {"baselines": ["sgd", "adamx"]}},
