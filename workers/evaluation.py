@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import fmean as mean
 from statistics import stdev
 
@@ -11,7 +12,7 @@ from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Measurement, Outcome, TrialState
 from workers.population import POINTS, RowResult, train_population
 from workers.protocol import Evaluation, NoPruner, Protocol
-from workers.screening import fault
+from workers.screening import fault, steep
 from workers.single import refusal
 from workers.tasks.registry import find_task
 from workers.tasks.task import Task
@@ -92,9 +93,7 @@ class _Judgement:
         """
         # CPU time, since the machine's other work is not this population's cost
         began = time.process_time()
-        for case in self._cases:
-            each = case.candidate
-            case.reason = refusal(self._task, each) if each.imported else fault(each)
+        self._screen()
         self._choose_rates()
         self._full_run()
         spent = time.process_time() - began - sum(case.seconds for case in self._cases)
@@ -103,6 +102,15 @@ class _Judgement:
         return [
             _outcome(case, self._protocol, case.seconds + share * case.cost) for case in self._cases
         ]
+
+    def _screen(self) -> None:
+        slope = any(not case.candidate.imported for case in self._cases) and _steep(self._task.name)
+        for case in self._cases:
+            each = case.candidate
+            if each.imported:
+                case.reason = refusal(self._task, each)
+            else:
+                case.reason = fault(each, self._protocol.learning_rates, steep=slope)
 
     def _choose_rates(self) -> None:
         protocol, whole = self._protocol, self._protocol.grid_steps is None
@@ -168,6 +176,11 @@ class _Judgement:
         return found
 
 
+@cache
+def _steep(task: str) -> bool:
+    return steep(find_task(task))
+
+
 def _best(by_rate: Sequence[Sequence[RowResult]], protocol: Protocol) -> int | None:
     """Return the index of the best rate by its mean over seeds, None if none survived."""
     sign = 1.0 if protocol.direction == "minimize" else -1.0
@@ -202,7 +215,7 @@ def _outcome(case: _Case, protocol: Protocol, seconds: float) -> Outcome:
         "cost_steps": case.cost,
         "cost_seconds": seconds,
         "slots": results[0].slots if results else 0,
-        "one_by_one": case.candidate.imported,
+        "one_by_one": case.candidate.imported or any(each.one_by_one for each in results),
     }
     if case.reason:
         return Outcome(state=TrialState.INFEASIBLE, curve=_mean_curve(results), **common)

@@ -1,49 +1,202 @@
-"""Judging a rule without training it."""
+"""Judging a rule without training it: static checks, then ten steps on small quadratics.
 
+The quadratics ½ Σ hᵢ (wᵢ - oᵢ)² have offsets o of both signs, curvatures h of three orders of
+magnitude and noisy gradients; a rule steps on all of them at all rates as one small tensor, with
+random numbers that all rules share. What descends does so on every quadratic of a scale; what just
+moves comes nearer to some by chance. ENOS (Wang et al. 2022, arXiv 2209.13575) rejects alike what
+is constant, has one sign or leaves the gradient's direction.
+
+`python -m tests.benchmarks.bench_discovery` measures what is rejected, at what cost, and what of it
+would have beaten SGD; the bounds below come from there.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dsl.candidate import Candidate
+from dsl.canonical import canonical_text
 from dsl.compile import compile_rule
-from dsl.randomness import Draw
+from optimizers.catalogue import CATALOGUE
+from workers.draws import Draws, Place
+from workers.population import train_population
+from workers.protocol import GRID, Protocol
 from workers.rows import hyperparameters
+from workers.tasks.task import Task
 
-STEPS, SIZE = 4, 64
+STEPS, TOTAL = 10, 100
+"""Steps that are taken, and what the rule is told of their number (T)."""
 
+SIZE, COUNT = 16, 4
+"""Weights of a quadratic, and quadratics of each scale."""
 
-def _fault_of_update(candidate: Candidate) -> str | None:
-    """Step on fixed pseudo-gradients, as they come early in training, and look at the update."""
-    generator = torch.Generator().manual_seed(0)
-    weights = 0.1 * torch.randn(1, SIZE, generator=generator)
-    mean = 0.02 * torch.randn(1, SIZE, generator=generator)
-    device = weights.device
-    compiled = compile_rule(candidate.rule)
-    held = hyperparameters([candidate], device)
-    memory: dict[Any, Any] = {}
-    state = [torch.full((1, SIZE), slot.initial) for slot in compiled.slots]
-    seeds = torch.zeros(1, 1, dtype=torch.int64)
-    for step in range(STEPS):
-        gradients = mean + 0.02 * torch.randn(1, SIZE, generator=generator)
-        scalars = compiled.scalars(step, 100, held, memory)
-        update = compiled.update(gradients, weights, state, scalars, Draw(seeds, step))
-        if not bool(torch.isfinite(update).all()):
-            return f"the update is not finite at step {step} of a probe"
-    update = update.expand(1, SIZE)
-    if bool((update == 0).all()):
-        return "the update is zero on a probe"
-    if bool((update == update[:, :1]).all()):
-        return "the update is the same for every weight of a probe"
-    return None
+SCALES = ((0.1, 1.0), (1.0, 1.0), (10.0, 1.0))
+"""Factors of gradients and of distances: rules that work, work on at least one pair."""
+
+STEEP = (100.0, 0.001)
+"""Such a pair besides, where a task's first gradients are steep: beside badly scaled features an
+update of 0.00001 may be all that is needed."""
+
+STEEPNESS = 1.0
+"""A gradient above this is steep; those of the other pairs are hardly larger."""
+
+DESCENT = 0.95
+"""What share of the first loss a rule must get below, on every quadratic of one scale."""
+
+EARLY, HOPELESS = 5, 0.99
+"""After so many steps a rule that is not below this share of the first loss is given up."""
 
 
-def fault(candidate: Candidate) -> str | None:
+@torch.no_grad()
+def fault(
+    candidate: Candidate, learning_rates: Sequence[float] = GRID, *, steep: bool = False
+) -> str | None:
     """Return why a candidate need not be trained, or None.
 
     Faults: the rule does not parse or fails the language's checks; a hyperparameter that it does
-    not have; on a small probe the update is not finite, zero, or equal for all weights.
+    not have; on a small probe the update is not finite, zero, or equal for all weights. Where the
+    candidate names no learning rate, also: the update never changes its sign, or at no rate it
+    descends on small quadratics. Who names the rate may want to see just that, and rules of the
+    catalogue have shown elsewhere that they train.
+
+    Args:
+        candidate: the rule with its numbers.
+        learning_rates: the protocol's grid; the probe tries it and `GRID`.
+        steep: what `steep` says of the task.
     """
+    rates = (0.0, *sorted({*GRID, *learning_rates}))
+    strict = candidate.lr is None and candidate.rule not in _named()
     try:
-        return _fault_of_update(candidate)
+        return _Probe.at(rates, (*SCALES, STEEP) if steep else SCALES).fault(candidate, strict)
     except ValueError as error:  # a RuleError is one
         return str(error)
+
+
+@cache
+def _named() -> frozenset[str]:
+    rules = [entry.rule for entry in CATALOGUE.values()]
+    return frozenset(rules + [canonical_text(rule) for rule in rules])
+
+
+def steep(task: Task) -> bool:
+    """Return whether a gradient at the task's first weights is larger than `STEEPNESS`."""
+    rate, first = 1e-3, dict(task.initial(0).named_parameters())
+    moved = train_population(
+        task, [Candidate(rule="g", lr=rate)], Protocol(steps=1), points=1, keep_weights=True
+    )[0].weights
+    if moved is None:  # so steep that the first step diverged
+        return True
+    return any(
+        float((moved[name] - value.detach()).abs().max()) > STEEPNESS * rate
+        for name, value in first.items()
+    )
+
+
+class _Probe:
+    """The quadratics at every rate, row after row; those at the rate 0 show the update itself."""
+
+    @staticmethod
+    @lru_cache(maxsize=16)
+    def at(rates: tuple[float, ...], scales: tuple[tuple[float, float], ...]) -> "_Probe":
+        """Return the probe at these rates, the first of them 0, in ascending order."""
+        return _Probe(rates, scales)
+
+    def __init__(self, rates: tuple[float, ...], scales: tuple[tuple[float, float], ...]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        shape, times = (COUNT, SIZE), len(rates) * len(scales)
+        curvature = 0.03 * 10.0 ** torch.rand(shape, generator=generator)
+        offset = 0.3 * torch.randn(shape, generator=generator)
+        weights = 0.1 * torch.randn(shape, generator=generator)
+        noise = 0.01 * torch.randn(STEPS, *shape, generator=generator)
+        self._rates, self._rows = rates, COUNT * len(scales)
+        factors = torch.tensor(scales).repeat_interleave(COUNT, 0).repeat(len(rates), 1)
+        steepness, distance = factors[:, :1], factors[:, 1:]
+        self._offset = offset.repeat(times, 1) * distance
+        self._weights = weights.repeat(times, 1) * distance
+        self._curvature = curvature.repeat(times, 1) * steepness / distance
+        self._noise = noise.repeat(1, times, 1) * steepness
+        self._rate = torch.tensor(rates).repeat_interleave(self._rows).unsqueeze(1)
+        self._first = self._loss(self._weights)
+        self._draws = Draws(list(range(self._rows)) * len(rates), self._weights)
+
+    def _loss(self, weights: Tensor) -> Tensor:
+        squares = (weights - self._offset).square_()
+        return squares.mul_(self._curvature).sum(1)
+
+    def fault(self, candidate: Candidate, strict: bool) -> str | None:
+        """Step, and return what is wrong; signs and descent matter where it is strict."""
+        step = self._stepper(candidate)
+        weights, shown = self._weights.clone(), COUNT * len(SCALES)
+        seen = torch.empty(STEPS, shown, SIZE)
+        lowest = 0.0
+        for done in (EARLY, STEPS):
+            for at in range(done - EARLY, done):
+                gradients = (weights - self._offset).mul_(self._curvature).add_(self._noise[at])
+                update = step(gradients, weights, at)
+                seen[at] = update.expand(weights.shape)[:shown]
+                weights.sub_(self._rate * update)
+            found = _fault_of_updates(seen[:done], strict)
+            if found or not strict:
+                return found
+            lowest = self._lowest(weights)
+            if lowest > (HOPELESS if done < STEPS else DESCENT):
+                break
+        else:
+            return None
+        rates = f"{self._rates[1]:g} to {self._rates[-1]:g}"
+        reached = f"the lowest is {lowest:.0%}" if lowest < 1 else "it is above it"
+        return (
+            f"it does not descend: on small quadratics no learning rate from {rates} brings the "
+            f"loss below {DESCENT:.0%} of its start; after {done} steps {reached}"
+        )
+
+    def _stepper(self, candidate: Candidate) -> Callable[[Tensor, Tensor, int], Tensor]:
+        """Return what computes an update from gradients, weights and the step."""
+        compiled, held = (
+            compile_rule(candidate.rule),
+            hyperparameters([candidate], torch.device("cpu")),
+        )
+        memory: dict[Any, Any] = {}
+        state = compiled.initial_state(self._weights)
+        function = compiled.update
+        if compiled.uses_randomness or compiled.uses_reductions:
+            function = compiled.bind(
+                norm=lambda x: torch.linalg.vector_norm(x, dim=1, keepdim=True),
+                mean=lambda x: x.mean(1, keepdim=True),
+                rms=lambda x: x.square().mean(1, keepdim=True).sqrt(),
+                uniform=self._draws.uniform,
+                normal=self._draws.normal,
+            )
+
+        def step(gradients: Tensor, weights: Tensor, at: int) -> Tensor:
+            scalars = compiled.scalars(at, TOTAL, held, memory)
+            return function(gradients, weights, state, scalars, Place(self._draws.of_row, at))
+
+        return step
+
+    def _lowest(self, weights: Tensor) -> float:
+        """Return the share of the first loss at the best rate and scale, on its worst quadratic."""
+        shares = self._loss(weights).div_(self._first).nan_to_num_(torch.inf, torch.inf)
+        worst = shares.view(-1, COUNT).amax(1)
+        return float(worst[self._rows // COUNT :].min())
+
+
+def _fault_of_updates(updates: Tensor, signs: bool) -> str | None:
+    """Return what is wrong with the updates [steps, rows, weights] of weights that stay."""
+    if not bool(torch.isfinite(updates.sum())):
+        finite = torch.isfinite(updates).flatten(1).all(1).tolist()
+        if not all(finite):
+            return f"the update is not finite at step {finite.index(False)} of a probe"
+    low, high = updates.amin(2), updates.amax(2)
+    if bool((low == high).all()):
+        zero = bool((low == 0).all())
+        return "the update is " + (
+            "zero on a probe" if zero else "the same for every weight of a probe"
+        )
+    if signs and (bool((low >= 0).all()) or bool((high <= 0).all())):
+        sign = "negative" if bool((low >= 0).all()) else "positive"
+        return f"the update is never {sign} on a probe, whatever the gradient's sign"
+    return None

@@ -98,22 +98,31 @@ def test_seeds_are_averaged_and_kept() -> None:
 
 
 def test_faults_are_infeasible_with_their_reason_and_cost_nothing() -> None:
-    rules = ["g +", "w", "log(g - abs(g))", "g"]
+    rules = ["g +", "w", "log(g - abs(g))", "abs(g)", "-g", "g"]
     outcomes = judged([Candidate(rule=rule) for rule in rules], SHORT)
-    assert [outcome.state.value for outcome in outcomes] == ["INFEASIBLE"] * 3 + ["COMPLETE"]
-    for outcome in outcomes[:3]:
+    assert [outcome.state.value for outcome in outcomes] == ["INFEASIBLE"] * 5 + ["COMPLETE"]
+    for outcome in outcomes[:5]:
         assert outcome.reason
         assert (outcome.cost_steps, outcome.cost_seconds, outcome.metrics) == (0, 0, {})
 
 
 def test_a_rule_that_diverges_at_every_rate_is_infeasible() -> None:
-    rule = "-1000000000000 * g"
+    rule = "where(T - 50, g, -1000000000000 * g)"  # the screening's T is 100
     outcome = judged([Candidate(rule=rule)], SHORT)[0]
     assert outcome.state is TrialState.INFEASIBLE
     assert outcome.reason is not None
     assert outcome.reason.startswith("diverged at every learning rate from 0.001 to 10; at 0.001:")
     assert outcome.metrics == {}
     assert 0 < outcome.cost_steps < 30
+
+
+def test_the_task_says_whether_steep_quadratics_are_probed() -> None:
+    small = [Proposal(number=0, candidate=Candidate(rule="0.00001 * sign(m)"))]
+    ends = []
+    for task in ("digits-mlp", "breast-cancer"):
+        evaluation = Evaluation(task=TaskSpec(name=task), protocols={Stage.SEARCH: SHORT})
+        ends.append(judge(evaluation, small)[0].state.value)
+    assert ends == ["INFEASIBLE", "COMPLETE"]
 
 
 def test_a_rate_at_which_it_diverges_is_not_chosen() -> None:
