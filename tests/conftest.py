@@ -2,9 +2,12 @@
 
 import os
 import platform
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +21,13 @@ def pytest_report_header() -> str:
     """Say what the run had at its disposal: a slow or crowded machine explains much."""
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"
-    return f"machine: {platform.machine()}, {usable} of {os.cpu_count()} cores, load {load}"
+    memory = psutil.virtual_memory()
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    return (
+        f"machine: {platform.machine()}, {usable} of {os.cpu_count()} cores, load {load}, "
+        f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB of memory and "
+        f"{free / 2**30:.1f} GiB of disk free"
+    )
 
 
 @pytest.fixture(scope="module")
