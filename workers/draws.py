@@ -69,7 +69,6 @@ class Draws:
         places = [self._distinct.index(seed) for seed in seeds]
         self.of_row = torch.tensor(places, device=like.device)
         self.like = like.new_empty(len(self._distinct), like.shape[1])
-        self._seeds = torch.tensor(self._distinct, device=like.device).unsqueeze(1)
         self._where = (self._distinct, like.shape[1], like.dtype, like.device)
 
     def uniform(self, place: Place, index: int, like: Tensor) -> Tensor:
@@ -84,6 +83,6 @@ class Draws:
         self, function: Callable[[Draw, int, Tensor], Tensor], place: Place, index: int
     ) -> Tensor:
         address = (function, *self._where, place.step, index)
-        draw = Draw(self._seeds, place.step)
+        draw = Draw(self._distinct, place.step)
         drawn = _MEMO.get(address, lambda: function(draw, index, self.like))
         return drawn if len(drawn) == 1 else drawn[place.seeds]

@@ -69,8 +69,7 @@ class ModuleDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         distinct = sorted(set(seeds))
         self._of_row = torch.tensor([distinct.index(seed) for seed in seeds], device=device)
-        own = [(seed ^ _MIX) & 0xFFFFFFFF for seed in distinct]
-        self._seeds = torch.tensor(own, device=device).unsqueeze(1)
+        self._seeds = tuple(seed ^ _MIX for seed in distinct)
         self._device, self._stacked = device, stacked
         self._step = self._index = 0
         self.drew = False

@@ -17,7 +17,11 @@ def lowbias32(x: int) -> int:
 
 def test_mixes_as_published() -> None:
     numbers = [0, 1, 2, 0xFFFFFFFF, 0x80000000, 123456789, 0xDEADBEEF]
-    assert mix(torch.tensor(numbers)).tolist() == [lowbias32(n) for n in numbers]
+    published = [lowbias32(n) for n in numbers]
+    given = torch.tensor(numbers)
+    assert mix(given).tolist() == published
+    assert given.tolist() == numbers
+    assert [mix(n) for n in numbers] == published
 
 
 @pytest.mark.parametrize("draw_kind", [uniform, normal])
@@ -25,7 +29,7 @@ def test_depends_on_the_address_alone(draw_kind) -> None:
     whole = draw_kind(Draw(5, 7, 0), 1, torch.empty(40))
     parts = [draw_kind(Draw(5, 7, first), 1, torch.empty(2, 5)) for first in (0, 10, 20, 30)]
     assert torch.equal(whole, torch.cat([part.flatten() for part in parts]))
-    rows = draw_kind(Draw(torch.tensor([[3], [5], [9]]), 7), 1, torch.empty(3, 40))
+    rows = draw_kind(Draw((3, 5, 9), 7), 1, torch.empty(3, 40))
     assert torch.equal(rows[1], whole)
     others = [
         draw_kind(Draw(6, 7), 1, torch.empty(40)),
@@ -55,3 +59,9 @@ def test_streams_of_different_draws_never_meet() -> None:
     numbers = [stream(Draw(0, 0), k, like) for k in range(12)]
     assert all(not torch.equal(a, b) for i, a in enumerate(numbers) for b in numbers[:i])
     assert uniform(Draw(0, 0), 0, torch.empty(4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_numbers_are_those_of_earlier_versions() -> None:
+    """An exported file draws what its rule drew when it was found."""
+    drawn = stream(Draw(2**40 + 7, 2**33 + 3, 2**32 - 2), 5, torch.empty(4, dtype=torch.float64))
+    assert (drawn * 2**24).tolist() == [5141100.0, 14274803.0, 15003945.0, 4093710.0]
