@@ -65,7 +65,12 @@ def footprint(ground: Ground, candidates: Sequence[Candidate]) -> Footprint:
     protocol, layout = ground.protocol, ground.layout
     model = _of_model(
         ground.task,
-        Protocol(steps=1, batch_size=protocol.batch_size, test=protocol.test),
+        Protocol(
+            steps=1,
+            batch_size=protocol.batch_size,
+            precision=protocol.precision,
+            test=protocol.test,
+        ),
         ground.device,
         ground.dtype,
     )

@@ -12,6 +12,7 @@ from dsl.candidate import Candidate
 from dsl.outcome import Measurement, TrialState
 from workers.footprint import Footprint, footprint, most_rows
 from workers.memory import UNLIMITED, free_bytes, out_of_memory, release
+from workers.precision import products
 from workers.protocol import Protocol, SuccessiveHalving
 from workers.pruning import losers, rungs
 from workers.single import Single
@@ -79,7 +80,7 @@ def train_population(
         candidates: rules with their numbers, freely mixed; each names its `lr`.
         protocol: steps, batch size, pruner and its metric, test split or not.
         device: a torch device.
-        dtype: precision of weights, data and states.
+        dtype: of weights, data and states; the protocol's precision says how steps are computed.
         families: one number per candidate; the pruner compares the means of families and stops
             them as a whole (the seeds of one candidate, say). By default each is its own.
         points: of a learning curve, at most 40.
@@ -89,7 +90,8 @@ def train_population(
         One result per candidate, in their order.
 
     Raises:
-        ValueError: a candidate without a learning rate, or with an unknown hyperparameter.
+        ValueError: a candidate without a learning rate, or with an unknown hyperparameter; the
+            protocol's precision does not go with `dtype`.
         RuleError: a rule that cannot be parsed or compiled.
         ModuleNotFoundError: an optimizer of a library that is not installed.
         MemoryError: one row alone does not fit into the device's memory. More rows than fit are
@@ -98,17 +100,19 @@ def train_population(
     for i, each in enumerate(candidates):
         if each.lr is None:
             raise ValueError(f"candidate {i} names no learning rate; train_population needs one")
+    if protocol.precision == "bfloat16" and dtype != torch.float32:
+        raise ValueError(f"precision 'bfloat16' goes with dtype torch.float32 alone, not {dtype}")
     if not candidates:
         return []
-    ground = Ground(task, protocol, device, dtype)
-    alone = {row for row, each in enumerate(candidates) if ground.obstacle(each)}
-    stacked = [each for row, each in enumerate(candidates) if row not in alone]
-    size = footprint(ground, stacked) if stacked else None
-    limit = min(size.rows(), most_rows(ground, stacked)) if size else 1
-    chunks = [_Chunk(rows) for rows in plan(candidates, limit)] if stacked else []
-    chunks += [_Chunk([row]) for row in sorted(alone)]
-    run = _Run(ground, candidates, families or range(len(candidates)), min(points, 40), size)
-    with torch.no_grad():
+    with products(protocol.precision), torch.no_grad():
+        ground = Ground(task, protocol, device, dtype)
+        alone = {row for row, each in enumerate(candidates) if ground.obstacle(each)}
+        stacked = [each for row, each in enumerate(candidates) if row not in alone]
+        size = footprint(ground, stacked) if stacked else None
+        limit = min(size.rows(), most_rows(ground, stacked)) if size else 1
+        chunks = [_Chunk(rows) for rows in plan(candidates, limit)] if stacked else []
+        chunks += [_Chunk([row]) for row in sorted(alone)]
+        run = _Run(ground, candidates, families or range(len(candidates)), min(points, 40), size)
         run.train(chunks, keep_weights)
     return [run.results[row] for row in range(len(candidates))]
 

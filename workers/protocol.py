@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dsl.candidate import Stage
-from dsl.schema import Frozen
+from dsl.schema import Frozen, Precision
 
 Steps = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -65,6 +65,7 @@ class Protocol(Frozen):
     """Compared for the choice of the learning rate and by the pruner."""
 
     direction: Literal["minimize", "maximize"] = "minimize"
+    precision: Precision = "float32"
     test: bool = False
     """Also measure the test split, once, at the end of the run at the chosen learning rate."""
 

@@ -12,6 +12,7 @@ from workers.batches import Batches, Data
 from workers.draws import Draws
 from workers.layout import Layout
 from workers.module_draws import ModuleDraws, measuring, training
+from workers.precision import in_precision
 from workers.protocol import Protocol
 from workers.rows import RuleRows
 from workers.stacking import held, stack_task, trained
@@ -39,10 +40,11 @@ class Ground:
 
     def __init__(self, task: Task, protocol: Protocol, device: str, dtype: torch.dtype) -> None:
         """Prepare `task` on a device and in a precision."""
-        self.task, self.protocol, self.dtype = task, protocol, dtype
+        self.protocol, self.dtype = protocol, dtype
         self.device = torch.device(device)
+        self.task = in_precision(task, protocol.precision, self.device.type)
         self.data = Data(task, self.device, dtype)
-        self.model = stack_task(task)
+        self.model = stack_task(self.task)
         self.layout = Layout(task.initial(0))
 
     @cached_property
