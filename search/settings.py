@@ -1,4 +1,4 @@
-"""How a job searches: sampler, strategy, language. Part of the job's body."""
+"""How a job searches: strategy, language. Part of the job's body."""
 
 from typing import Annotated, Literal
 
@@ -14,14 +14,6 @@ Words = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
     Field(min_length=1, max_length=64),
 ]
-
-
-class SamplerSettings(Frozen):
-    """Which Optuna sampler chooses the points of a tune job."""
-
-    name: Literal["tpe", "random"] = "tpe"
-    startup_trials: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
-    """Random points before TPE starts to model (tpe only)."""
 
 
 class LanguageSettings(Frozen):

@@ -1,15 +1,26 @@
-"""Search spaces: which numbers a tune job may choose, and from where."""
+"""Search spaces: which values a tune job may choose, from where, and under which conditions."""
 
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from dsl.schema import Frozen, Real, Whole
 
+Values = Annotated[tuple[Real | str, ...], Field(min_length=1, max_length=256)]
 
-class Float(Frozen):
+
+class Conditional(Frozen):
+    """What every parameter may have: the condition under which it is there at all."""
+
+    when: Annotated[dict[str, Values], Field(max_length=8)] = {}
+    """Other parameters with the values that each of them must have one of: `{"schedule":
+    ["exponential"]}`. Without its condition fulfilled a parameter has no value."""
+
+
+class Float(Conditional):
     """A real number in [low, high], on a log scale or in steps if asked."""
 
     type: Literal["float"] = "float"
@@ -24,7 +35,7 @@ class Float(Frozen):
         return self
 
 
-class Int(Frozen):
+class Int(Conditional):
     """An integer in [low, high]."""
 
     type: Literal["int"] = "int"
@@ -39,17 +50,91 @@ class Int(Frozen):
         return self
 
 
-class Categorical(Frozen):
+class Categorical(Conditional):
     """One of a list of values."""
 
     type: Literal["categorical"] = "categorical"
-    choices: Annotated[tuple[Real | str, ...], Field(min_length=1, max_length=256)]
+    choices: Values
 
 
 Parameter = Annotated[Float | Int | Categorical, Field(discriminator="type")]
 
-SearchSpace = Annotated[dict[str, Parameter], Field(min_length=1, max_length=64)]
-"""Parameters by name: `lr`, `weight_decay`, or any hyperparameter of the rule."""
+
+def in_order(space: Mapping[str, Parameter]) -> Iterator[str]:
+    """Yield the parameters' names, those that a condition asks for before those that ask.
+
+    Conditions that lead in a circle leave their parameters out.
+    """
+    known: set[str] = set()
+    waiting = list(space)
+    while ready := [name for name in waiting if space[name].when.keys() <= known]:
+        yield from ready
+        known.update(ready)
+        waiting = [name for name in waiting if name not in known]
+
+
+def is_active(parameter: Parameter, point: Mapping[str, float | str]) -> bool:
+    """Return whether a parameter has a value where the others have those of `point`."""
+    return all(name in point and point[name] in values for name, values in parameter.when.items())
+
+
+def takes(parameter: Parameter, value: float | str) -> bool:
+    """Return whether `value` is one of a parameter's."""
+    if isinstance(parameter, Categorical):
+        return value in parameter.choices
+    if isinstance(value, str) or not parameter.low <= value <= parameter.high:
+        return False
+    if parameter.step is None:
+        return True
+    steps = (value - parameter.low) / parameter.step
+    return abs(steps - round(steps)) < 1e-8
+
+
+def _check_conditions(space: dict[str, Parameter]) -> dict[str, Parameter]:
+    for name, parameter in space.items():
+        for other, values in parameter.when.items():
+            at = (name, "when", other)
+            if other not in space or other == name:
+                names = ", ".join(sorted(space.keys() - {name})) or "none, it stands alone"
+                raise PydanticCustomError(
+                    "condition",
+                    "{name} depends on '{other}', which is no other parameter of the space; "
+                    "allowed: {names}",
+                    {"name": name, "other": other, "names": names, "at": at},
+                )
+            asked = space[other]
+            if isinstance(asked, Float) and asked.step is None:
+                raise PydanticCustomError(
+                    "condition",
+                    "{name} depends on {other}, which has no values that can be named; give "
+                    "{other} a step, or depend on an int or a categorical",
+                    {"name": name, "other": other, "at": at},
+                )
+            for i, value in enumerate(values):
+                if not takes(asked, value):
+                    raise PydanticCustomError(
+                        "condition",
+                        "{other} is never {value}; give a value that it can have",
+                        {"other": other, "value": value, "at": (*at, i)},
+                    )
+    left = space.keys() - set(in_order(space))
+    if left:
+        names = ", ".join(sorted(left))
+        raise PydanticCustomError(
+            "condition",
+            "the conditions of {names} lead in a circle; leave one of them out",
+            {"names": names, "at": (min(left), "when")},
+        )
+    return space
+
+
+SearchSpace = Annotated[
+    dict[str, Parameter],
+    Field(min_length=1, max_length=64),
+    AfterValidator(_check_conditions),
+]
+"""Parameters by name: `lr`, `weight_decay`, any hyperparameter of the rule, `decay`, `schedule`,
+and `schedule.NAME` for a setting of the schedule."""
 
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:

@@ -1,8 +1,7 @@
 """The Optuna searcher: chooses the numbers of a fixed rule, a whole population at a time."""
 
 import logging
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -12,16 +11,17 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.study import Study
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from dsl.candidate import Candidate, Proposal
 from dsl.outcome import Outcome, TrialState
-from search.ledger import Ledger, check_count, derived_seed, teaches
-from search.settings import Objective, SamplerSettings
-from search.space import Categorical, Float, Int, Parameter, SearchSpace
+from search.ledger import Ledger, check_count, teaches
+from search.sampler_settings import CMAES, GP, NSGA2, NSGA3, QMC, SamplerSettings
+from search.samplers import distribution, sampler_of, size
+from search.settings import Objective
+from search.space import SearchSpace, in_order, is_active
 from search.strategy import History
 
 logging.getLogger("optuna").setLevel(logging.WARNING)  # a line per trial helps nobody here
@@ -29,24 +29,11 @@ logging.getLogger("optuna").setLevel(logging.WARNING)  # a line per trial helps 
 BROKEN = "feasible"
 """Name of the constraint that INFEASIBLE trials violate."""
 
+_KEEPING = CMAES | NSGA2 | NSGA3 | QMC
+"""Samplers that note on trials and study where they stand: generation, distribution, place."""
 
-def distribution(parameter: Parameter) -> BaseDistribution:
-    """Return Optuna's distribution of a parameter.
-
-    A `high` that no whole number of steps reaches is lowered to the last value that one does.
-    """
-    match parameter:
-        case Float(low=low, high=high, log=log, step=step):
-            if step is not None:
-                # In decimals, as written: in binary 0.1 + 6 * 0.1 is not 0.7.
-                first, width = Decimal(str(low)), Decimal(str(step))
-                high = float(first + (Decimal(str(high)) - first) // width * width)
-            return FloatDistribution(low, high, log=log, step=step)
-        case Int(low=low, high=high, log=log, step=step):
-            high = low + (high - low) // step * step
-            return IntDistribution(low, high, log=log, step=step)
-        case Categorical(choices=choices):
-            return CategoricalDistribution(choices)
+_VALUES_ONLY = GP | CMAES | NSGA2 | NSGA3
+"""Samplers that learn from values alone: to them an INFEASIBLE trial is as bad as the worst."""
 
 
 class OptunaStrategy:
@@ -57,12 +44,16 @@ class OptunaStrategy:
     - COMPLETE with its value; PRUNED with its value at its step.
     - INFEASIBLE as a trial that violates a constraint. TPE then ranks it below every other and
       leaves its neighbourhood, where FAIL would make TPE blind to it; no value is made up.
+      Samplers that learn from values alone are told the worst value known, else they would come
+      back to where training diverges.
     - An abandoned one as FAIL, which teaches nothing, as it should: the fault was ours.
-    - Outstanding ones as RUNNING: TPE counts them among the bad (constant liar), which keeps a
-      population asked at once from collapsing onto one point. None stays so for ever.
+    - Outstanding ones as RUNNING: TPE counts them among the bad (constant liar) and a Gaussian
+      process integrates over them, which keeps a population asked at once from collapsing onto
+      one point. None stays so for ever.
 
-    A sampler is made for each call of `ask`, seeded by the job's seed and the first number, so
-    the rows alone rebuild the search and `snapshot` has nothing to say.
+    A sampler is made for each call of `ask`, seeded by the job's seed and the first number. What
+    it notes in the study goes into the proposal's memo. So the rows alone rebuild the search and
+    `snapshot` has nothing to say.
     """
 
     def __init__(
@@ -73,15 +64,26 @@ class OptunaStrategy:
         budget: int,
         base: Candidate,
         seed: int,
+        population: int = 1,
     ) -> None:
-        """Search `space` for the values that make `base` best, in `budget` trials."""
+        """Search `space` for the values that make `base` best, in `budget` trials.
+
+        An exhaustive sampler ends earlier where its points do. `population` is how many points
+        are asked at once, for samplers that have generations.
+        """
+        points = size(sampler, space)
         self.objective = objective
-        self.budget = budget
+        self.budget = budget if points is None else min(budget, points)
         self.base = base
         self.seed = seed
         self._settings = sampler
-        self._distributions = {name: distribution(space[name]) for name in space}
-        self._study: Study = optuna.create_study(direction=objective.direction)
+        self._population = population
+        self._space = {name: space[name] for name in in_order(space)}
+        self._distributions = {name: distribution(each) for name, each in self._space.items()}
+        self._storage = InMemoryStorage()
+        self._study = optuna.create_study(storage=self._storage, direction=objective.direction)
+        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        self._worst: float | None = None
         self._ledger = Ledger()
 
     def ask(self, count: int) -> list[Proposal]:
@@ -90,7 +92,9 @@ class OptunaStrategy:
         proposals = self._ledger.take_again(count)
         count = min(count - len(proposals), self.budget - self._ledger.next)
         if count > 0:
-            self._study.sampler = self._sampler()
+            self._study.sampler = sampler_of(
+                self._settings, self._distributions, self.seed, self._ledger.next, self._population
+            )
             proposals += [self._ledger.open(self._draw()) for _ in range(count)]
         return proposals
 
@@ -105,21 +109,8 @@ class OptunaStrategy:
         for outcome in outcomes:
             self._ledger.check(outcome.number)
         for outcome, value in zip(outcomes, values, strict=True):
-            number = outcome.number
-            if self._ledger.settle(number) is None:
-                continue
-            if not teaches(outcome):
-                self._study.tell(number, state=OptunaState.FAIL)
-                continue
-            if outcome.state is TrialState.COMPLETE:
-                self._study.tell(number, value)
-                continue
-            trial = self._trial(number)
-            if value is None:
-                trial.set_constraint(BROKEN, 1.0)
-            else:
-                trial.report(value, outcome.step)
-            self._study.tell(number, state=OptunaState.PRUNED)
+            if self._ledger.settle(outcome.number) is not None:
+                self._settle(outcome, value)
 
     def abandon(self, numbers: Sequence[int]) -> None:
         """See `Strategy.abandon`."""
@@ -129,12 +120,17 @@ class OptunaStrategy:
     def restore(self, history: History, snapshot: bytes | None) -> None:
         """See `Strategy.restore`; the snapshot is not needed."""
         self._ledger.restore(history)
-        number = 0
+        number, notes = 0, dict[str, Any]()
         for proposal, outcome in history:
             for _ in range(number, proposal.number):
-                self._study.add_trial(create_trial(state=OptunaState.FAIL))
-            self._study.add_trial(self._rebuilt(proposal, outcome))
+                # Brute force takes what was tried from failed trials too: a known point.
+                self._study.add_trial(self._rebuilt(proposal, OptunaState.FAIL))
+            self._study.add_trial(self._rebuilt(proposal, OptunaState.RUNNING))
+            if outcome is not None:
+                self._settle(outcome, self._value(outcome))
             number = proposal.number + 1
+            notes.update(proposal.memo.get("study", {}))
+        self._restore_notes(notes)
 
     def snapshot(self) -> bytes | None:
         """Return None: the rows say it all."""
@@ -145,19 +141,51 @@ class OptunaStrategy:
         """See `Strategy.finished`."""
         return self._ledger.next >= self.budget and not self._ledger.outstanding
 
-    def _sampler(self) -> BaseSampler:
-        seed = derived_seed(self.seed, self._ledger.next)
-        if self._settings.name == "random":
-            return RandomSampler(seed=seed)
-        return TPESampler(seed=seed, n_startup_trials=self._settings.startup_trials)
-
     def _draw(self) -> Proposal:
-        trial = self._study.ask(self._distributions)
+        before = dict(self._storage.get_study_system_attrs(self._study_id))
+        trial = self._study.ask()
+        for name, parameter in self._space.items():
+            if is_active(parameter, trial.params):
+                _suggest(trial, name, self._distributions[name])
         return Proposal(
             number=trial.number,
             candidate=self.base.with_values(trial.params),
             parameters=trial.params,
+            memo=self._memo(trial.number, before),
         )
+
+    def _memo(self, number: int, before: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the sampler noted on a trial, and on the study since `before`."""
+        if not isinstance(self._settings, _KEEPING):
+            return {}
+        after = self._storage.get_study_system_attrs(self._study_id)
+        notes = {
+            "trial": dict(self._storage.get_trial_system_attrs(number)),
+            "study": {key: value for key, value in after.items() if before.get(key) != value},
+        }
+        return {where: noted for where, noted in notes.items() if noted}
+
+    def _settle(self, outcome: Outcome, value: float | None) -> None:
+        """Tell the study what came of a trial that is RUNNING in it."""
+        number = outcome.number
+        if value is None and isinstance(self._settings, _VALUES_ONLY):
+            value = self._worst if teaches(outcome) else None
+            known = OptunaState.FAIL if value is None else OptunaState.COMPLETE
+            self._study.tell(number, value, state=known)
+        elif not teaches(outcome):
+            self._study.tell(number, state=OptunaState.FAIL)
+        elif value is None:
+            self._trial(number).set_constraint(BROKEN, 1.0)
+            self._study.tell(number, state=OptunaState.PRUNED)
+        else:
+            sign = self.objective.sign()
+            worse = self._worst is None or sign * value > sign * self._worst
+            self._worst = value if worse else self._worst
+            if outcome.state is TrialState.COMPLETE:
+                self._study.tell(number, value)
+            else:
+                self._trial(number).report(value, outcome.step)
+                self._study.tell(number, state=OptunaState.PRUNED)
 
     def _trial(self, number: int) -> optuna.Trial:
         # In a study held in memory and used by nobody else, a trial's id is its number.
@@ -174,23 +202,29 @@ class OptunaStrategy:
             )
         return outcome.metrics[metric]
 
-    def _rebuilt(self, proposal: Proposal, outcome: Outcome | None) -> optuna.trial.FrozenTrial:
-        point: dict[str, Any] = {
-            "params": dict(proposal.parameters),
-            "distributions": self._distributions,
-        }
-        if outcome is None:
-            return create_trial(state=OptunaState.RUNNING, **point)
-        if not teaches(outcome):
-            return create_trial(state=OptunaState.FAIL, **point)
-        value = self._value(outcome)
-        if outcome.state is TrialState.COMPLETE:
-            return create_trial(state=OptunaState.COMPLETE, value=value, **point)
-        if value is None:
-            return create_trial(state=OptunaState.PRUNED, constraints={BROKEN: 1.0}, **point)
+    def _restore_notes(self, notes: Mapping[str, Any]) -> None:
+        states = [trial.state for trial in self._study.get_trials(deepcopy=False)]
+        for key, value in notes.items():
+            # A generation's parents, by number; where one is lost they are chosen again.
+            parents = value if isinstance(value, list) else []
+            if all(states[number] is OptunaState.COMPLETE for number in parents):
+                self._storage.set_study_system_attr(self._study_id, key, value)
+
+    def _rebuilt(self, proposal: Proposal, state: OptunaState) -> optuna.trial.FrozenTrial:
+        """Return the trial of a proposal as it was asked, with its sampler's notes."""
         return create_trial(
-            state=OptunaState.PRUNED,
-            value=value,
-            intermediate_values={outcome.step: value},
-            **point,
+            state=state,
+            params=dict(proposal.parameters),
+            distributions={name: self._distributions[name] for name in proposal.parameters},
+            system_attrs=proposal.memo.get("trial", {}),
         )
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
+    match distribution:
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_float(name, low, high, log=log, step=step)
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_int(name, low, high, log=log, step=step)
+        case CategoricalDistribution(choices=choices):
+            trial.suggest_categorical(name, choices)

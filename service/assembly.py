@@ -44,21 +44,23 @@ def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
     """
     job = JOB_SPEC.validate_json(job_json)
     concurrent, gpus = capacity()
-    strategy = strategy_of(job)
+    population = population_of(job, concurrent)
+    strategy = strategy_of(job, population)
     strategy.restore(*history)
     return Plan(
-        searcher=PopulationSearcher(strategy, population_of(job, concurrent), concurrent),
+        searcher=PopulationSearcher(strategy, population, concurrent),
         evaluation=evaluation_of(job).model_dump(mode="json"),
         max_concurrent=concurrent,
         gpus=gpus,
     )
 
 
-def strategy_of(job: TuneJob | DiscoverJob) -> Strategy:
-    """Return the job's strategy, fresh."""
+def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
+    """Return the job's strategy, fresh, for populations of this size."""
     if isinstance(job, TuneJob):
+        trials = job.budget.trials
         return OptunaStrategy(
-            job.space, job.sampler, job.objective, job.budget.trials, tuned(job), job.seed
+            job.space, job.sampler, job.objective, trials, tuned(job), job.seed, population
         )
     language = Language(job.language)
     template = Candidate(rule="g", seed=job.seed)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dsl.operands import Range, range_of
 from search.language import Language
+from search.samplers import size
 from search.settings import LanguageSettings
 from search.space import Categorical, Parameter
 from search.words import fault, spelt
@@ -14,6 +15,9 @@ Fault = tuple[tuple[str | int, ...], str]
 
 LARGEST = 1e6
 """No training number is larger: the search paper's learning rates end at 10."""
+
+MOST_POINTS = 100_000
+"""No exhaustive sampler tries more."""
 
 _RANGES = {
     "lr": Range(0.0, LARGEST, "0 or more"),
@@ -64,6 +68,26 @@ def of_rates(rates: Sequence[float]) -> Iterator[Fault]:
     for i, rate in enumerate(rates):
         if rate > LARGEST:
             yield (*where, i), f"the learning rate is {rate:g}; allowed: up to {LARGEST:g}"
+
+
+def of_sampler(job: TuneJob) -> Iterator[Fault]:
+    """Yield the faults of a sampler that cannot search the job's space."""
+    name = job.sampler.name
+    if name == "grid":
+        for parameter in (each for each in job.space if job.space[each].when):
+            why = "a grid knows no conditions; leave this out, or set the sampler to 'brute_force'"
+            yield ("space", parameter, "when"), why
+    try:
+        points = size(job.sampler, job.space)
+    except ValueError as error:
+        yield ("sampler", "name"), f"{error}, or choose another sampler"
+        return
+    if points is not None and points > MOST_POINTS:
+        remedy = "give fewer values or larger steps, or choose another sampler"
+        yield (
+            ("sampler", "name"),
+            f"{name} would try {points:,} points; allowed: up to {MOST_POINTS:,}; {remedy}",
+        )
 
 
 def of_space(space: Mapping[str, Parameter], defaults: Mapping[str, float]) -> Iterator[Fault]:

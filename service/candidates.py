@@ -69,6 +69,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):
                 yield ("comparison", "baselines", i), sentence
         return
+    yield from bounds.of_sampler(job)
     if job.rule is not None:
         check(parse(job.rule))
         defaults = compile_rule(job.rule).hyperparameters

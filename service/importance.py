@@ -8,7 +8,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from dsl.outcome import TrialState
 from dsl.schema import Frozen, Real
-from search.tuning import distribution
+from search.samplers import distribution
 from service.jobs import DiscoverJob, TuneJob
 from service.resources import Trial
 

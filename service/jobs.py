@@ -13,11 +13,11 @@ from dsl.text import MAX_LENGTH
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY
 from optimizers.schedules import SCHEDULES
+from search.sampler_settings import TPE, SamplerSettings
 from search.settings import (
     LanguageSettings,
     Objective,
     Reinforcement,
-    SamplerSettings,
     StrategySettings,
 )
 from search.space import Categorical, SearchSpace
@@ -106,7 +106,7 @@ class TuneJob(JobBase):
 
     schedule: ScheduleSpec = ScheduleSpec()
     space: SearchSpace
-    sampler: SamplerSettings = SamplerSettings()
+    sampler: SamplerSettings = TPE()
     pruner: PrunerSettings = NoPruner()
     budget: TuneBudget
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -6,7 +7,19 @@ from dsl.candidate import Candidate
 from search.comparison import WithComparison
 from search.discovery import RandomStrategy, ReinforcementStrategy
 from search.language import Language
-from search.settings import LanguageSettings, Objective, Reinforcement, SamplerSettings
+from search.sampler_settings import (
+    CMAES,
+    GP,
+    NSGA2,
+    NSGA3,
+    QMC,
+    TPE,
+    BruteForce,
+    Grid,
+    RandomPoints,
+    SamplerSettings,
+)
+from search.settings import LanguageSettings, Objective, Reinforcement
 from search.space import Categorical, Float, Int
 from search.strategy import Strategy
 from search.tuning import OptunaStrategy
@@ -22,9 +35,25 @@ TEMPLATE = Candidate(rule="g", seed=5)
 BASELINES = [("sgd", Candidate(rule="g")), ("momentum", Candidate(rule="trace(g, 0.9)"))]
 
 
-def optuna(sampler: str) -> Strategy:
-    settings = SamplerSettings(name=sampler, startup_trials=5)  # type: ignore[arg-type]
-    return OptunaStrategy(SPACE, settings, Objective(), 30, TEMPLATE, seed=5)
+FINITE = {name: SPACE[name] for name in ("beta", "k", "alpha")}
+
+SAMPLERS: dict[str, SamplerSettings] = {
+    "tpe": TPE(startup_trials=5),
+    "tpe, multivariate": TPE(startup_trials=5, multivariate=True),
+    "gp": GP(startup_trials=18),
+    "cmaes": CMAES(generation=5),
+    "nsga2": NSGA2(generation=5),
+    "nsga3": NSGA3(generation=5),
+    "qmc": QMC(),
+    "optuna random": RandomPoints(),
+    "grid": Grid(points=3),
+    "brute_force": BruteForce(),
+}
+
+
+def optuna(settings: SamplerSettings) -> Strategy:
+    space = FINITE if isinstance(settings, BruteForce) else SPACE
+    return OptunaStrategy(space, settings, Objective(), 30, TEMPLATE, seed=5)
 
 
 def random() -> Strategy:
@@ -43,8 +72,7 @@ def compared(inner: Callable[[], Strategy]) -> Strategy:
 
 
 MAKERS: dict[str, Callable[[], Strategy]] = {
-    "tpe": lambda: optuna("tpe"),
-    "optuna random": lambda: optuna("random"),
+    **{name: partial(optuna, settings) for name, settings in SAMPLERS.items()},
     "random": random,
     "reinforcement": reinforcement,
     "random, compared": lambda: compared(random),

@@ -8,7 +8,8 @@ from ray.tune.search import Searcher
 from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
 from search.comparison import WithComparison
-from search.settings import Objective, SamplerSettings
+from search.sampler_settings import RandomPoints
+from search.settings import Objective
 from search.space import Float
 from search.tune_searcher import ATTEMPTS, PopulationSearcher
 from search.tuning import OptunaStrategy
@@ -16,7 +17,7 @@ from search.tuning import OptunaStrategy
 
 def strategy(budget: int) -> OptunaStrategy:
     space = {"lr": Float(low=0.01, high=1.0)}
-    random = SamplerSettings(name="random")
+    random = RandomPoints()
     return OptunaStrategy(space, random, Objective(), budget, Candidate(rule="g"), seed=0)
 
 
@@ -113,7 +114,7 @@ def test_a_strategy_that_neither_asks_nor_finishes_is_an_error_not_a_hang() -> N
         def ask(self, count: int) -> list[Proposal]:
             return []
 
-    random = SamplerSettings(name="random")
+    random = RandomPoints()
     space = {"lr": Float(low=0.01, high=1.0)}
     stuck = Stuck(space, random, Objective(), 4, Candidate(rule="g"), seed=0)
     with pytest.raises(RuntimeError, match="waits for no answer"):

@@ -4,16 +4,20 @@ import statistics
 import optuna
 import pytest
 from optuna.trial import TrialState as OptunaState
+from pydantic import TypeAdapter
 
 from dsl.candidate import Candidate, Proposal
 from dsl.outcome import Outcome, TrialState
 from search.ledger import derived_seed
-from search.settings import Objective, SamplerSettings
+from search.sampler_settings import SamplerSettings
+from search.samplers import distribution
+from search.settings import Objective
 from search.space import Categorical, Float, Int, SearchSpace
 from search.strategy import Strategy
-from search.tuning import OptunaStrategy, distribution
+from search.tuning import OptunaStrategy
 from tests.search.laws import run
 
+SETTINGS: TypeAdapter[SamplerSettings] = TypeAdapter(SamplerSettings)
 SPACE: SearchSpace = {
     "lr": Float(low=1e-5, high=1.0, log=True),
     "weight_decay": Float(low=1e-6, high=0.1, log=True),
@@ -23,7 +27,7 @@ SPACE: SearchSpace = {
 def strategy(
     budget: int = 60, seed: int = 0, space: SearchSpace = SPACE, **settings: object
 ) -> OptunaStrategy:
-    sampler = SamplerSettings.model_validate(settings)
+    sampler = SETTINGS.validate_python(settings)
     return OptunaStrategy(space, sampler, Objective(), budget, Candidate(rule="adam"), seed)
 
 

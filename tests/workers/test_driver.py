@@ -15,7 +15,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
-from search.settings import Objective, SamplerSettings
+from search.sampler_settings import RandomPoints
+from search.settings import Objective
 from search.space import Float
 from search.tune_searcher import ATTEMPTS, PopulationSearcher
 from search.tuning import OptunaStrategy
@@ -34,7 +35,7 @@ def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
     job = json.loads(job_json)
     strategy = OptunaStrategy(
         {"lr": Float(low=0.01, high=1.0, log=True)},
-        SamplerSettings(name="random"),
+        RandomPoints(),
         Objective(metric=job.get("metric", "validation_loss")),
         job["budget"],
         Candidate(rule="g"),
