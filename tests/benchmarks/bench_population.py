@@ -1,42 +1,88 @@
-"""The population trainer against one ordinary PyTorch loop per child, on the same children.
+"""The population trainer against ordinary PyTorch loops, on the same children and the same cores.
 
-Both train the same rules, learning rates and seeds on the same batches in the same process, and
-the difference of the final weights is printed beside the ratio of the times: of the median child
-and the worst in float32 (RMSProp's first update is near 10·sign(g), so that a gradient at the
-level of rounding may throw a child onto another path), and of the worst in float64. The loop is
-what a person writes: an `nn.Module`, autograd, and `torch.optim` where it has the optimizer
-(`RuleOptimizer` where it has not).
+A child is a rule, a learning rate and a seed; it is trained and then measured on the validation
+split. In every round five things run one after the other, so that a change of the machine's speed
+falls on all; figures are medians of the rounds:
+
+- the loop as a person writes it: one process with torch's own number of threads, for each child an
+  `nn.Module`, autograd, and `torch.optim` (`RuleOptimizer` for rules that torch has not);
+- the fair loop: two processes of one thread side by side, each with half of the children;
+- the engine as the service runs it: two workers of one thread, a population of 64 in each;
+- the engine in one process with torch's own number of threads, 128 rows;
+- the machine's matrix rate: products of 768 x 768 in the same two processes side by side.
+
+The loops train some of the children, as many of each rule, and count per child. The floor is the
+time of the multiplications alone at the matrix rate, counted from the shapes of the module's own
+passes. It also says how much a task can gain at all: a loop of 50 times the floor cannot become
+100 times faster. A loop over tiny layers spends its time between operations, which a population
+does once for all rows; the larger the layers, the less there is of that. So the recurrent network
+gains least. Convolutions gain less than perceptrons since, apart from their products, they are
+passes through memory (patches, BatchNorm, pooling), whose number of bytes is the same for a stack
+as for a loop, and since the loop's convolution (oneDNN) multiplies faster on some processors than
+the batched product does (MKL).
+
+Final weights are compared in float32 and in float64: the largest difference of a tensor's elements
+over its largest element. In float32 a few children are thrown onto another path by rounding
+(RMSProp's first update is near 10·sign(g), whose sign a gradient near zero may change).
 """
 
+import multiprocessing
+import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from dsl.candidate import Candidate, Proposal, Stage
+from dsl.candidate import Candidate
 from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
+from tests.benchmarks.results import record
 from workers.batches import batch_order
-from workers.evaluation import judge
 from workers.population import train_population
-from workers.protocol import Evaluation, Protocol, TaskSpec
+from workers.protocol import Protocol
 from workers.tasks.registry import TASKS
 
-CHILDREN, STEPS, BATCH, ROUNDS = 64, 100, 64, 3
+WORKERS, ROWS, BATCH, ROUNDS = 2, 64, 64, 5
 NAMES = ("sgd", "momentum", "adam", "adamw", "rmsprop", "lion", "powersign", "addsign")
-RULES = 96
-TASK = TASKS["digits-mlp"]
+COMPARED = 2 * len(NAMES)
+SIDE, PRODUCTS = 768, 20
+Weights = dict[str, Tensor]
 
 
-def _children() -> list[Candidate]:
+@dataclass(frozen=True)
+class Setting:
+    """How a task is measured, and what is wanted of it."""
+
+    task: str
+    steps: int
+    looped: int
+    """Children of each loop, a multiple of the number of rules."""
+
+    person: float
+    fair: float
+    floor: float | None = None
+
+
+SETTINGS = (
+    Setting("digits-mlp", 200, 16, person=12.0, fair=6.0, floor=4.0),
+    Setting("digits-conv", 50, 8, person=3.0, fair=2.0),
+    Setting("char-lm", 40, 8, person=3.0, fair=2.0),
+)
+
+
+def children(count: int) -> list[Candidate]:
+    """Return different children: the named rules in turn, at learning rates that grow."""
     found = []
-    for k in range(CHILDREN):
+    for k in range(count):
         entry = CATALOGUE[NAMES[k % len(NAMES)]]
         found.append(
             Candidate(
                 rule=entry.rule,
-                lr=entry.lr * (0.5 + 0.5 * k / CHILDREN),
+                lr=entry.lr * (0.5 + 0.5 * k / count),
                 decay=entry.decay,
                 weight_decay=entry.weight_decay,
             )
@@ -44,7 +90,7 @@ def _children() -> list[Candidate]:
     return found
 
 
-def _optimizer(child: Candidate, module: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(child: Candidate, module: nn.Module, steps: int) -> torch.optim.Optimizer:
     lr = child.lr or 0.0
     name = next(name for name in NAMES if CATALOGUE[name].rule == child.rule)
     if name == "adam" and child.decay == "decoupled":
@@ -64,113 +110,209 @@ def _optimizer(child: Candidate, module: nn.Module) -> torch.optim.Optimizer:
         lr,
         decay=child.decay,
         weight_decay=child.weight_decay,
-        total_steps=STEPS,
+        total_steps=steps,
     )
 
 
-def _loop(
-    children: Sequence[Candidate], dtype: torch.dtype = torch.float32
-) -> list[dict[str, Tensor]]:
-    inputs, targets = TASK.examples("train")
-    inputs, found = inputs.to(dtype), []
-    for child in children:
-        module = TASK.initial(child.seed).to(dtype)
-        optimizer = _optimizer(child, module)
-        for batch in batch_order(child.seed, len(inputs), BATCH, STEPS):
+def loop(
+    setting: Setting, some: Sequence[Candidate], dtype: torch.dtype = torch.float32
+) -> list[Weights]:
+    """Train children one after the other, and return their weights."""
+    task, found = TASKS[setting.task], []
+    train, validation = (
+        tuple(each.to(dtype) if each.is_floating_point() else each for each in task.examples(split))
+        for split in ("train", "validation")
+    )
+    for child in some:
+        module = task.initial(child.seed).to(dtype)
+        optimizer = _optimizer(child, module, setting.steps)
+        for batch in batch_order(child.seed, len(train[0]), BATCH, setting.steps):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(module(inputs[batch]), targets[batch])
-            loss.backward()
+            task.loss(module, tuple(each[batch] for each in train)).backward()
             optimizer.step()
+        with torch.no_grad():
+            task.measure(module.eval(), validation)
         found.append({name: value.detach() for name, value in module.named_parameters()})
     return found
 
 
-def _population(
-    children: Sequence[Candidate], dtype: torch.dtype = torch.float32
-) -> list[dict[str, Tensor]]:
-    protocol = Protocol(steps=STEPS, batch_size=BATCH)
-    results = train_population(TASK, children, protocol, dtype=dtype, points=1, keep_weights=True)
+def population(
+    setting: Setting, some: Sequence[Candidate], dtype: torch.dtype = torch.float32
+) -> list[Weights]:
+    """Train children as one population, and return their weights."""
+    protocol = Protocol(steps=setting.steps, batch_size=BATCH)
+    task = TASKS[setting.task]
+    results = train_population(task, some, protocol, dtype=dtype, points=1, keep_weights=True)
     return [result.weights or {} for result in results]
 
 
-def _differences(
-    ours: Sequence[dict[str, Tensor]], theirs: Sequence[dict[str, Tensor]]
-) -> list[float]:
-    """Return every child's largest difference of a weight, smallest first."""
+def _products() -> None:
+    one = torch.ones(SIDE, SIDE)
+    for _ in range(PRODUCTS):
+        torch.mm(one, one)
+
+
+def _looped(setting: Setting, some: Sequence[Candidate]) -> None:
+    loop(setting, some)
+
+
+def _stacked(setting: Setting, some: Sequence[Candidate]) -> None:
+    population(setting, some)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _flops(setting: Setting) -> int:
+    """Return the additions and multiplications of a child's step, counted from the shapes."""
+    task = TASKS[setting.task]
+    batch = tuple(each[:BATCH] for each in task.examples("train"))
+    with FlopCounterMode(display=False) as counter:
+        task.loss(task.initial(0), batch).backward()
+    return int(counter.get_total_flops())
+
+
+class Contest:
+    """The five contestants of one task, and their times: microseconds per child and step."""
+
+    def __init__(self, setting: Setting, pool: ProcessPoolExecutor) -> None:
+        """Prepare the children."""
+        self._setting, self._pool = setting, pool
+        self._children = children(WORKERS * ROWS)
+        self._flops = _flops(setting)
+        self._times: dict[str, list[float]] = {}
+
+    def warm(self) -> None:
+        """Have every process load the data and compile the rules."""
+        few, brief = self._children[: len(NAMES)], Setting(self._setting.task, 2, 0, 0.0, 0.0)
+        for work in (_looped, _stacked):
+            work(brief, few)
+            for done in [self._pool.submit(work, brief, few) for _ in range(WORKERS)]:
+                done.result()
+
+    def round(self) -> None:
+        """Measure everything once."""
+        setting, looped = self._setting, self._setting.looped
+        halves = [self._children[k * looped : (k + 1) * looped] for k in range(WORKERS)]
+        stacks = [self._children[k * ROWS : (k + 1) * ROWS] for k in range(WORKERS)]
+        work: dict[str, tuple[int, Callable[[], object]]] = {
+            "person": (looped, lambda: loop(setting, halves[0])),
+            "engine": (WORKERS * ROWS, lambda: self._side_by_side(_stacked, stacks)),
+            "fair": (WORKERS * looped, lambda: self._side_by_side(_looped, halves)),
+            "threads": (WORKERS * ROWS, lambda: population(setting, self._children)),
+        }
+        for name, (count, run) in work.items():
+            time_each = 1e6 * _seconds(run) / (count * setting.steps)
+            self._times.setdefault(name, []).append(time_each)
+        seconds = _seconds(self._multiply)
+        rate = WORKERS * PRODUCTS * 2 * SIDE**3 / seconds
+        self._times.setdefault("floor", []).append(1e6 * self._flops / rate)
+
+    def _side_by_side(
+        self,
+        work: Callable[[Setting, Sequence[Candidate]], None],
+        parts: Sequence[Sequence[Candidate]],
+    ) -> None:
+        for done in [self._pool.submit(work, self._setting, part) for part in parts]:
+            done.result()
+
+    def _multiply(self) -> None:
+        for done in [self._pool.submit(_products) for _ in range(WORKERS)]:
+            done.result()
+
+    def ratio(self, one: str, other: str) -> float:
+        """Return the median over the rounds of how many times the other's time one takes."""
+        pairs = zip(self._times[one], self._times[other], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    def report(self) -> None:
+        """Print and record what the rounds gave."""
+        setting, us = self._setting, {n: statistics.median(t) for n, t in self._times.items()}
+        print(
+            f"{setting.task}: us per child and step: loop {us['person']:.0f} "
+            f"({torch.get_num_threads()} threads), two loops side by side {us['fair']:.0f}; "
+            f"engine {us['engine']:.1f} (two workers of {ROWS} rows), {us['threads']:.1f} "
+            f"(one process, {torch.get_num_threads()} threads, {WORKERS * ROWS} rows); "
+            f"floor {us['floor']:.1f} ({self._flops / 1e6:.2f} MFLOP at "
+            f"{self._flops / us['floor'] / 1e3:.0f} GFLOP/s)"
+        )
+        person, fair = self.ratio("person", "engine"), self.ratio("fair", "engine")
+        floor, most = self.ratio("engine", "floor"), self.ratio("fair", "floor")
+        print(
+            f"  {person:.1f} times the person's loop ({setting.person:g} wanted), {fair:.1f} times "
+            f"the fair one ({setting.fair:g} wanted, {most:.0f} is where the floor lies); "
+            f"{floor:.1f} times the floor"
+            + (f" ({setting.floor:g} wanted)" if setting.floor else ""),
+            flush=True,
+        )
+        record(
+            f"population of {ROWS}, {setting.task}",
+            person,
+            peer="an ordinary loop, torch's own threads",
+            at_least=setting.person,
+            us=us,
+            steps=setting.steps,
+        )
+        record(
+            f"population of {ROWS}, {setting.task}, two cores each",
+            fair,
+            peer="two ordinary loops of one thread side by side",
+            at_least=setting.fair,
+        )
+        record(f"over the floor, {setting.task}", floor, at_most=setting.floor, most=most)
+
+
+def differences(setting: Setting, dtype: torch.dtype) -> list[float]:
+    """Return how far the weights of population and loop are apart, child by child, sorted."""
+    every = children(ROWS)
+    ours = population(setting, every, dtype)[:COMPARED]
+    theirs = loop(setting, every[:COMPARED], dtype)
     return sorted(
-        max(float((one[name] - other[name]).abs().max()) for name in one)
+        max(
+            float((one[name] - other[name]).abs().max() / other[name].abs().max()) for name in other
+        )
         for one, other in zip(ours, theirs, strict=True)
     )
 
 
-def _timed(work: Callable[[], list[dict[str, Tensor]]]) -> tuple[float, list[dict[str, Tensor]]]:
-    began = time.perf_counter()
-    found = work()
-    return time.perf_counter() - began, found
-
-
-def _compare(threads: int) -> None:
-    torch.set_num_threads(threads)
-    children = _children()
-    _population(children[:8])
-    _loop(children[:8])
-    ratios, loops, populations = [], [], []
-    # side by side in every round, since the machine's speed drifts
-    for _ in range(ROUNDS):
-        population, ours = _timed(lambda: _population(children))
-        loop, theirs = _timed(lambda: _loop(children))
-        ratios.append(loop / population)
-        loops.append(loop)
-        populations.append(population)
-    single = _differences(ours, theirs)
-    unit = 1e6 / (CHILDREN * STEPS)
+def _compare_weights(setting: Setting, pool: ProcessPoolExecutor) -> None:
+    dtypes = (torch.float32, torch.float64)
+    found = [pool.submit(differences, setting, dtype) for dtype in dtypes]
+    single, double = (done.result() for done in found)
+    near = sum(each <= 1e-5 for each in single)
     print(
-        f"{threads} thread(s): {CHILDREN} children x {STEPS} steps of {TASK.name}: "
-        f"loop {min(loops) * unit:.0f} us, population {min(populations) * unit:.0f} us "
-        f"per child and step: {sorted(ratios)[ROUNDS // 2]:.1f} times "
-        f"(rounds {', '.join(f'{ratio:.1f}' for ratio in ratios)}); "
-        f"final weights differ by {single[CHILDREN // 2]:.0e} (median child), "
-        f"{single[-1]:.0e} (worst)",
+        f"  final weights differ by {double[-1]:.0e} in float64 (the worst of {COMPARED} children);"
+        f" in float32 by {single[COMPARED // 2]:.0e} (median; worst {single[-1]:.0e}; "
+        f"{near} of {COMPARED} within 1e-5)",
         flush=True,
     )
-
-
-def _rules_per_second() -> None:
-    """Judge rules that differ in their numbers, under a discover job's protocol."""
-    torch.set_num_threads(1)
-    shapes = (
-        "clip(m, {x}) + drop(g, 0.3)",
-        "exp({x} * sign(g) * sign(m)) * g",
-        "adam * ({x} + ld)",
-        "m / (sqrt(v) + {x})",
-        "g * abs(g) ^ {x}",
-        "log(abs(g) + {x}) * sign(m)",
-    )
-    rules = [shapes[k % len(shapes)].format(x=0.01 * (k + 1)) for k in range(RULES)]
-    proposals = [Proposal(number=k, candidate=Candidate(rule=rule)) for k, rule in enumerate(rules)]
-    protocol = Protocol(steps=200, grid_steps=60)
-    evaluation = Evaluation(task=TaskSpec(name=TASK.name), protocols={Stage.SEARCH: protocol})
-    began = time.perf_counter()
-    outcomes = judge(evaluation, proposals)
-    seconds = time.perf_counter() - began
-    steps = sum(outcome.cost_steps for outcome in outcomes)
-    print(
-        f"judge: {RULES} rules, 7 learning rates x 60 steps + 200 steps, one thread: "
-        f"{seconds:.1f} s, {RULES / seconds:.0f} rules/s, {1e6 * seconds / steps:.0f} us per step"
+    record(
+        f"largest relative difference of weights, {setting.task}, float64",
+        double[-1],
+        "",
+        at_most=1e-5,
+        float32_median=single[COMPARED // 2],
+        float32_worst=single[-1],
+        float32_near=near / COMPARED,
     )
 
 
 def main() -> None:
-    """Print the ratios with torch's own number of threads and with one."""
-    own = torch.get_num_threads()
-    for threads in sorted({own, 1}, reverse=True):
-        _compare(threads)
-    double = _differences(
-        _population(_children(), torch.float64), _loop(_children(), torch.float64)
-    )
-    print(f"in float64 the final weights differ by {double[-1]:.0e} (worst child)", flush=True)
-    _rules_per_second()
-    torch.set_num_threads(own)
+    """Measure the three tasks."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        WORKERS, context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for setting in SETTINGS:
+            contest = Contest(setting, pool)
+            contest.warm()
+            for _ in range(ROUNDS):
+                contest.round()
+            contest.report()
+            _compare_weights(setting, pool)
 
 
 if __name__ == "__main__":
