@@ -1,5 +1,6 @@
 import random
 from collections.abc import Sequence
+from itertools import cycle
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from dsl.errors import RuleError
 from dsl.outcome import TrialState
 from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
-from optimizers.schedules import multipliers
+from optimizers.schedules import SCHEDULES, multipliers
 from workers.batches import batch_order
 from workers.population import RowResult, plan, train_population
 from workers.protocol import Protocol, SuccessiveHalving
 from workers.tasks.registry import TASKS
+from workers.tasks.task import Task
 
 TASK = TASKS["digits-mlp"]
 CANDIDATES = [
@@ -40,9 +42,9 @@ CANDIDATES = [
 ]
 
 
-def alone(candidate: Candidate, steps: int) -> dict[str, torch.Tensor]:
+def alone(candidate: Candidate, steps: int, task: Task = TASK) -> dict[str, torch.Tensor]:
     """Train one child as anybody would: a module, autograd, a torch optimizer."""
-    module = TASK.initial(candidate.seed).double()
+    module = task.initial(candidate.seed).double()
     optimizer = RuleOptimizer(
         module.parameters(),
         candidate.rule,
@@ -53,14 +55,14 @@ def alone(candidate: Candidate, steps: int) -> dict[str, torch.Tensor]:
         seed=candidate.seed,
         **candidate.hyperparameters,
     )
-    inputs, targets = TASK.examples("train")
+    inputs, targets = task.examples("train")
     order = batch_order(candidate.seed, len(inputs), 64, steps)
     group = optimizer.param_groups[0]
     group["initial_lr"] = candidate.lr
     for step, eta in enumerate(multipliers(candidate.schedule, steps)):
         group["lr"] = candidate.lr * eta
         optimizer.zero_grad()
-        TASK.loss(module, (inputs[order[step]].double(), targets[order[step]])).backward()
+        task.loss(module, (inputs[order[step]].double(), targets[order[step]])).backward()
         optimizer.step()
     return {name: value.detach() for name, value in module.named_parameters()}
 
@@ -87,22 +89,50 @@ def test_every_row_equals_the_one_at_a_time_run() -> None:
             )
 
 
-@pytest.mark.parametrize("name", sorted(CATALOGUE))
-def test_every_named_rule_equals_its_one_at_a_time_run(name: str) -> None:
-    entry = CATALOGUE[name]
-    candidate = Candidate(
-        rule=entry.rule,
-        lr=entry.lr,
-        decay=entry.decay,
-        weight_decay=entry.weight_decay,
-        schedule=ScheduleSpec(name="cosine"),
-        seed=1,
-    )
-    other = candidate.model_copy(update={"lr": entry.lr / 2, "seed": 2})
-    result = train([other, candidate, other], 12, dtype=torch.float64, points=1)[1]
-    assert result.state is TrialState.COMPLETE
-    for parameter, value in alone(candidate, 12).items():
-        torch.testing.assert_close(result.weights[parameter], value, rtol=1e-9, atol=1e-9)
+def check_against_loops(candidates: dict[str, Candidate], steps: int) -> None:
+    """Train the candidates as one population on a small task, and each by itself, in float64."""
+    task, protocol = TASKS["wine"], Protocol(steps=steps)
+    options = {"dtype": torch.float64, "points": 1, "keep_weights": True}
+    results = train_population(task, list(candidates.values()), protocol, **options)
+    for (name, candidate), result in zip(candidates.items(), results, strict=True):
+        assert result.state is TrialState.COMPLETE, name
+        assert not result.one_by_one
+        for parameter, value in alone(candidate, steps, task).items():
+            torch.testing.assert_close(
+                result.weights[parameter], value, rtol=1e-9, atol=1e-9, msg=f"{name}: {parameter}"
+            )
+
+
+def test_every_named_rule_equals_its_one_at_a_time_run() -> None:
+    candidates = {
+        name: Candidate(
+            rule=entry.rule,
+            lr=entry.lr,
+            decay=entry.decay,
+            weight_decay=entry.weight_decay,
+            schedule=ScheduleSpec(name="cosine"),
+            seed=number % 4,
+        )
+        for number, (name, entry) in enumerate(sorted(CATALOGUE.items()))
+    }
+    check_against_loops(candidates, 100)
+
+
+def test_every_schedule_and_decay_equals_its_one_at_a_time_run() -> None:
+    specs = [ScheduleSpec(name=name) for name in SCHEDULES]
+    specs += [
+        ScheduleSpec(name=name, settings={"warmup": 15.0, "warmup_start": 0.1})
+        for name, each in SCHEDULES.items()
+        if "warmup" not in each.own
+    ]
+    decays = cycle(("l2", "decoupled", "paper"))
+    candidates = {
+        f"{spec} {decay}": Candidate(
+            rule="adam", lr=0.02, decay=decay, weight_decay=0.02, schedule=spec, seed=1
+        )
+        for spec, decay in zip(specs, decays, strict=False)
+    }
+    check_against_loops(candidates, 100)
 
 
 def test_a_row_is_the_same_alone_among_others_and_in_another_order() -> None:

@@ -13,6 +13,7 @@ from workers.protocol import Evaluation, Protocol, TaskSpec
 from workers.tasks import noisy_quadratic, quadratic
 from workers.tasks.landscape import Landscape
 from workers.tasks.registry import TASKS
+from workers.tasks.task import Examples
 
 LANDSCAPES = {name: task for name, task in TASKS.items() if isinstance(task, Landscape)}
 
@@ -52,6 +53,29 @@ def test_starts_are_the_published_ones_for_seed_0_and_near_them_for_others() -> 
         assert len({tuple(each) for each in away.tolist()}) == len(others)
         assert 0.05 < float(away.std()) < 0.2
         assert torch.equal(next(task.initial(7).parameters()), others[6])
+
+
+def slopes(task: Landscape, point: Tensor, batch: Examples, width: float = 1e-5) -> Tensor:
+    """Return the loss's central differences at `point`, without a gradient."""
+
+    def loss(at: Tensor) -> Tensor:
+        return task.loss(lambda: at, batch)
+
+    steps = width * torch.eye(len(point), dtype=point.dtype)
+    return torch.stack([loss(point + step) - loss(point - step) for step in steps]) / (2 * width)
+
+
+@pytest.mark.parametrize("name", sorted(LANDSCAPES))
+def test_the_gradient_trained_on_is_the_slope_of_the_loss(name: str) -> None:
+    task, lr, seeds = LANDSCAPES[name], 1e-3, (0, 5)
+    ends = train(name, [Candidate(rule="g", lr=lr, seed=seed) for seed in seeds], 1)
+    examples = tuple(value.double() for value in task.examples("train"))
+    for seed, end in zip(seeds, ends, strict=True):
+        start = next(task.initial(seed).parameters()).detach().double()
+        order = batch_order(seed, len(examples[0]), 64, 1)[0] if examples else None
+        batch = tuple(value[order] for value in examples)
+        expected = slopes(task, start, batch)
+        torch.testing.assert_close((start - end) / lr, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_beale_follows_the_published_trajectories() -> None:
