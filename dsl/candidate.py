@@ -83,5 +83,9 @@ class Proposal(Frozen):
     parameters: dict[str, Real | Whole | str] = {}
     """The point of the search space (tune jobs)."""
 
+    behaviour: str | None = None
+    """What the candidate does, by name (`search.identity`): those that share it train alike under
+    the same conditions. None where nobody asks."""
+
     memo: dict[str, Any] = {}
     """What the searcher needs to learn from the answer (say, its tokens); opaque to others."""

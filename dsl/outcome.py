@@ -33,6 +33,13 @@ class Measurement(Frozen):
     metrics: dict[str, Real]
 
 
+class Origin(Frozen):
+    """The trial of an earlier job that an outcome was taken over from."""
+
+    job_id: str
+    number: Whole = Field(ge=0)
+
+
 class Outcome(Frozen):
     """What came of one proposal. NaN and infinity never stand in it."""
 
@@ -68,6 +75,10 @@ class Outcome(Frozen):
     cost_seconds: Real = 0.0
     """Core-seconds: the population's time shared equally over its training steps, or its own where
     it was trained one by one."""
+
+    origin: Origin | None = None
+    """Where it was trained, or rejected, in truth: an earlier job's trial that does the same under
+    the same conditions. It cost nothing now."""
 
     one_by_one: bool = False
     """It was trained in an ordinary loop over one model at a time, not stacked with others."""

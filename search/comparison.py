@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
-from search.identity import behaviour
+from search.identity import behaviour, named
 from search.ledger import Ledger, check_count, teaches
 from search.settings import Objective
 from search.strategy import History, Strategy
@@ -148,7 +148,11 @@ class WithComparison:
     def _proposal(self, label: str | None, candidate: Candidate) -> Proposal:
         fresh = candidate.model_copy(update={"seed": fresh_seed(self.seed), "lr": None})
         return Proposal(
-            number=self._ledger.next, candidate=fresh, stage=Stage.COMPARISON, label=label
+            number=self._ledger.next,
+            candidate=fresh,
+            stage=Stage.COMPARISON,
+            label=label,
+            behaviour=named(fresh).hex(),
         )
 
 

@@ -1,6 +1,5 @@
 """Strategies that discover rules: sample strings of a language, learn from how they train."""
 
-import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from dsl.outcome import Outcome
 from dsl.text import parse
 from dsl.validate import checked
 from search.controller import Controller, Sample, uniform
-from search.identity import behaviour
+from search.identity import named
 from search.language import Language
 from search.ledger import Ledger, check_count, derived_seed, teaches
 from search.ppo import Learner
@@ -114,7 +113,9 @@ class RuleStrategy:
         self._ledger.restore(history)
         told = []
         for proposal, outcome in history:
-            self._numbers.setdefault(_key(proposal.candidate), proposal.number)
+            name = proposal.behaviour
+            key = bytes.fromhex(name) if name else named(proposal.candidate, canonical=True)
+            self._numbers.setdefault(key, proposal.number)
             if outcome is not None and teaches(outcome):
                 told.append((proposal, self._reward(outcome)))
         self._relearn(told, snapshot)
@@ -149,7 +150,7 @@ class RuleStrategy:
     def _new(self, count: int) -> list[Proposal]:
         """Return up to `count` rules never proposed; fewer only if the language runs dry."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, self._ledger.next))
-        found: list[tuple[Candidate, list[int], float]] = []
+        found: list[tuple[Candidate, bytes, list[int], float]] = []
         repeats: list[tuple[list[int], float, int]] = []
         first = self._ledger.next
         for sample in self._rounds(count, found, generator):
@@ -159,22 +160,23 @@ class RuleStrategy:
                 if len(found) == count:
                     break
                 candidate = self._candidate(tokens)
-                key = b"" if candidate is None else _key(candidate)
+                key = b"" if candidate is None else named(candidate, canonical=True)
                 if candidate is None or key in self._numbers:
                     repeats.append((tokens, log_prob, self._numbers.get(key, FAULTY)))
                 else:
                     self._numbers[key] = first + len(found)
-                    found.append((candidate, tokens, log_prob))
+                    found.append((candidate, key, tokens, log_prob))
         self._exhausted = len(found) < count
         return [
             self._ledger.open(
                 Proposal(
                     number=first + i,
                     candidate=candidate,
+                    behaviour=key.hex(),
                     memo=self._memo(tokens, log_prob, repeats[i :: len(found)][:REPEATS]),
                 )
             )
-            for i, (candidate, tokens, log_prob) in enumerate(found)
+            for i, (candidate, key, tokens, log_prob) in enumerate(found)
         ]
 
     def _candidate(self, tokens: list[int]) -> Candidate | None:
@@ -300,8 +302,3 @@ class ReinforcementStrategy(RuleStrategy):
         missed = [row for row in told if row[0].number not in self._rewards]
         for start in range(0, len(missed), EVEN_ROWS):
             self._learn(missed[start : start + EVEN_ROWS])
-
-
-def _key(candidate: Candidate) -> bytes:
-    """Return 16 bytes that stand for what a candidate does: a long search remembers little."""
-    return hashlib.sha256(behaviour(candidate, canonical=True).encode()).digest()[:16]

@@ -1,5 +1,7 @@
 """When two candidates are the same one: what they do, not what they are called."""
 
+import hashlib
+
 from dsl.candidate import Candidate
 from dsl.fingerprint import fingerprint
 
@@ -29,3 +31,8 @@ def behaviour(candidate: Candidate, *, canonical: bool = False) -> str:
         exclude_defaults=True,
     )
     return f"{said} {numbers}"
+
+
+def named(candidate: Candidate, *, canonical: bool = False) -> bytes:
+    """Return 16 bytes that stand for `behaviour`: a long search remembers little."""
+    return hashlib.sha256(behaviour(candidate, canonical=canonical).encode()).digest()[:16]

@@ -4,14 +4,17 @@ A strategy is pure: it knows no Ray, no SQL and no clock, and all its randomness
 job's seed. `search.tune_searcher` presents one to Ray Tune.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from dsl.candidate import Proposal
+from dsl.candidate import Proposal, Stage
 from dsl.outcome import Outcome
 
 History = Sequence[tuple[Proposal, Outcome | None]]
 """All that was asked of a job in the order of numbers, each with its outcome where there is one."""
+
+Known = Mapping[Stage, Mapping[str, Outcome]]
+"""What earlier jobs found out under the same conditions, by stage and `Proposal.behaviour`."""
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from dsl.candidate import Proposal, Stage
 from dsl.outcome import Outcome
-from search.strategy import Strategy
+from search.strategy import Known, Strategy
 
 ATTEMPTS = 3
 """How often a proposal whose worker was lost is asked in all before it is given up."""
@@ -27,13 +27,22 @@ class PopulationSearcher(Searcher):
         population: The most proposals in one Tune trial.
         spread: Over how many Tune trials the comparison stage, which comes all at once, is
             spread; the number that run at the same time.
+        known: What need not be tried: the strategy is told at once, and `taken_over` says so.
     """
 
-    def __init__(self, strategy: Strategy, population: int, spread: int = 1) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        population: int,
+        spread: int = 1,
+        known: Known | None = None,
+    ) -> None:
         super().__init__()
         self.strategy = strategy
         self.population = population
         self.spread = spread
+        self._known: Known = known or {}
+        self._taken_over: list[tuple[Proposal, Outcome]] = []
         self._ready: deque[tuple[Proposal, ...]] = deque()
         self._out: dict[str, tuple[Proposal, ...]] = {}
         self._losses: dict[int, int] = {}
@@ -50,7 +59,7 @@ class PopulationSearcher(Searcher):
             RuntimeError: The strategy waits for an answer though none is due.
         """
         if not self._ready and not self.strategy.finished:
-            self._ready.extend(self._split(self.strategy.ask(self.population)))
+            self._ready.extend(self._split(self._ask()))
         if self._ready:
             population = self._out[trial_id] = self._ready.popleft()
             return {"population": [proposal.model_dump(mode="json") for proposal in population]}
@@ -61,6 +70,31 @@ class PopulationSearcher(Searcher):
             return Searcher.FINISHED  # type: ignore[return-value]
         raise RuntimeError(
             "the strategy is not finished, has nothing to ask and waits for no answer"
+        )
+
+    def taken_over(self) -> list[tuple[Proposal, Outcome]]:
+        """Return what was known since this was last asked, with its outcomes, already told."""
+        found, self._taken_over = self._taken_over, []
+        return found
+
+    def _ask(self) -> list[Proposal]:
+        """Ask the strategy until there is something to try, or nothing to ask now."""
+        while proposals := self.strategy.ask(self.population):
+            known = {p.number: o for p in proposals if (o := self._outcome_of(p)) is not None}
+            if known:
+                self.strategy.tell(list(known.values()))
+                self._taken_over += [(p, known[p.number]) for p in proposals if p.number in known]
+            unknown = [p for p in proposals if p.number not in known]
+            if unknown or self.strategy.finished:
+                return unknown
+        return []
+
+    def _outcome_of(self, proposal: Proposal) -> Outcome | None:
+        known = self._known.get(proposal.stage, {}).get(proposal.behaviour or "")
+        if known is None:
+            return None
+        return known.model_copy(
+            update={"number": proposal.number, "cost_steps": 0, "cost_seconds": 0.0}
         )
 
     def on_trial_complete(

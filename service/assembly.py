@@ -1,23 +1,23 @@
-"""From a job's body to what runs it: the strategy, the evaluation, the size of populations.
+"""From a job's body to what runs it: the strategy, the size of populations.
 
 `build` is called in the driver, by name. It is the one place where search and workers meet.
 """
 
 import math
 
-from dsl.candidate import Candidate, Stage
+from dsl.candidate import Candidate
 from optimizers.library import LIBRARY
 from search.comparison import WithComparison
 from search.discovery import RandomStrategy, ReinforcementStrategy
 from search.language import Language
 from search.settings import Reinforcement
-from search.strategy import History, Strategy
+from search.strategy import History, Known, Strategy
 from search.tune_searcher import PopulationSearcher
 from search.tuning import OptunaStrategy
 from service.candidates import baseline, tuned
+from service.evaluations import evaluation_of
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from workers.driver import Plan, capacity
-from workers.protocol import Evaluation, Protocol
 
 ROUNDS = 5
 """Populations that each worker of a tune job trains at least: the sampler learns between them."""
@@ -32,12 +32,16 @@ ONE_BY_ONE_POPULATION = 8
 between populations. Under a pruner they stay together, for it compares them."""
 
 
-def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
-    """Return the plan of a job that goes on from `history`.
+Past = tuple[History, bytes | None, Known]
+"""A job's trials in the order of numbers, the strategy's last snapshot, what earlier jobs know."""
+
+
+def build(job_json: str, past: Past) -> Plan:
+    """Return the plan of a job that goes on from its `past`.
 
     Args:
         job_json: The job's body.
-        history: Its trials in the order of numbers, and the strategy's last snapshot.
+        past: What has happened so far.
 
     Raises:
         pydantic.ValidationError: The body is not a job.
@@ -46,9 +50,10 @@ def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
     concurrent, gpus = capacity()
     population = population_of(job, concurrent)
     strategy = strategy_of(job, population)
-    strategy.restore(*history)
+    history, snapshot, known = past
+    strategy.restore(history, snapshot)
     return Plan(
-        searcher=PopulationSearcher(strategy, population, concurrent),
+        searcher=PopulationSearcher(strategy, population, concurrent, known),
         evaluation=evaluation_of(job).model_dump(mode="json"),
         max_concurrent=concurrent,
         gpus=gpus,
@@ -71,32 +76,6 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
         inner = RandomStrategy(*common)
     baselines = [(name, baseline(name, job.seed)) for name in job.comparison.baselines]
     return WithComparison(inner, job.objective, job.comparison.top, baselines, job.seed)
-
-
-def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
-    """Return the task and the protocol of each stage."""
-    compared = {"metric": job.objective.metric, "direction": job.objective.direction}
-    if isinstance(job, TuneJob):
-        search = Protocol(steps=job.budget.steps, pruner=job.pruner, **compared)
-        return Evaluation(task=job.task, protocols={Stage.SEARCH: search})
-    asked = job.protocol
-    search = Protocol(
-        steps=asked.steps,
-        learning_rates=asked.learning_rates,
-        grid_steps=asked.grid_steps,
-        seeds=asked.seeds,
-        **compared,
-    )
-    comparison = Protocol(
-        steps=job.comparison.steps,
-        learning_rates=job.comparison.learning_rates,
-        # Every learning rate runs to the end: a short run flatters rules that start fast.
-        grid_steps=None,
-        seeds=job.comparison.seeds,
-        test=True,
-        **compared,
-    )
-    return Evaluation(task=job.task, protocols={Stage.SEARCH: search, Stage.COMPARISON: comparison})
 
 
 def population_of(job: TuneJob | DiscoverJob, concurrent: int) -> int:

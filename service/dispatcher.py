@@ -246,7 +246,7 @@ class Run:
             self._note(f"The job goes on: {done} trials are done, {again} are started again.")
         self._driver_count += 1
         run = driver.run.options(num_returns="streaming")
-        past = (history.trials, history.snapshot)
+        past = (history.trials, history.snapshot, history.known)
         return run.remote(self._build, self._claim.spec.model_dump_json(), past)
 
     def _follow(self, stream: Any) -> JobState:

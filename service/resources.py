@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
 
 from dsl.candidate import Decay, Stage
-from dsl.outcome import Measurement, TrialState
+from dsl.outcome import Measurement, Origin, TrialState
 from dsl.schema import Frozen, Real
 from service.jobs import JobSpec
 
@@ -87,6 +87,9 @@ class Trial(Frozen):
     slots: int = 0
     one_by_one: bool = False
     """It was trained in an ordinary loop over one model at a time, not stacked with others."""
+
+    origin: Origin | None = None
+    """The trial of an earlier job that was trained; this one took its outcome over, at no cost."""
 
     attempt: int = 0
     """How often it was started."""

@@ -55,6 +55,9 @@ class PopulationSource(Protocol):
     ) -> None:
         """Take a population's outcomes."""
 
+    def taken_over(self) -> list[tuple[Proposal, Outcome]]:
+        """Return, once, what needed no worker, with its outcomes."""
+
     def snapshot(self) -> bytes | None:
         """Return the state to keep."""
 

@@ -109,6 +109,11 @@ class _Recorder(Searcher):
             if desk.allowed is not None and len(desk.out) >= desk.allowed():
                 return None
             config = desk.source.suggest(trial_id)
+            known = desk.source.taken_over()
+        if known:
+            proposals, outcomes = zip(*known, strict=True)
+            desk.messages.put(Asked(proposals=proposals))
+            desk.messages.put(Told(outcomes=outcomes, snapshot=desk.source.snapshot()))
         if isinstance(config, dict):
             proposals = tuple(Proposal.model_validate(entry) for entry in config["population"])
             desk.out[trial_id] = tuple(proposal.number for proposal in proposals)

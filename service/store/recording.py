@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, select, update
 
 from dsl.candidate import Proposal, Stage
 from dsl.outcome import TOLD, Outcome, TrialState
-from service.store import events, jobs, rules
+from service.store import events, jobs, known, rules
 from service.store.database import Transaction, upsert
 from service.store.errors import NotFound
 from service.store.queue import Claim, fence
@@ -74,14 +74,21 @@ def told(
     fresh = {o.number: o for o in reversed(outcomes) if states[o.number] not in TOLD}
     if not fresh:
         return
-    rows = [_columns(outcome, row) | {"finished": now} for _, outcome in sorted(fresh.items())]
+    found = _asked(connection, held.job_id, list(fresh))
+    places = known.enter(row, [(found[number], outcome) for number, outcome in fresh.items()])
+    curves = known.curves(connection, list(fresh.values()))
+    rows = []
+    for number, outcome in sorted(fresh.items()):
+        columns = _columns(outcome, row)
+        columns["curve"] = columns["curve"] or curves.get(number)
+        columns["conditions"], columns["behaviour"] = places[number]
+        rows.append({**columns, "finished": now})
     connection.execute(
         update(trials).where(
             trials.c.job_id == held.job_id, trials.c.number == bindparam("at_number")
         ),
         rows,
     )
-    found = _asked(connection, held.job_id, list(fresh))
     complete = [
         (found[number], outcome)
         for number, outcome in sorted(fresh.items())

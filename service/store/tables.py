@@ -129,6 +129,10 @@ trials = Table(
     # The outcome without its curve, which lists do not read.
     Column("outcome", Json),
     Column("curve", Json),
+    # Under which conditions what was trained here, for later jobs that ask the same; else empty.
+    Column("conditions", String(32)),
+    Column("behaviour", String(32)),
+    Index("ix_trials_known", "conditions", "finished"),
     Index("ix_trials_state", "job_id", "state"),
     Index("ix_trials_value", "job_id", "stage", "state", "value"),
     Index("ix_trials_rule", "rule_id"),

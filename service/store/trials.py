@@ -1,7 +1,7 @@
 """Trials as people and searches read them: lists, the best, curves, the history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -19,9 +19,11 @@ from sqlalchemy import (
 
 from dsl.candidate import Proposal, Stage
 from dsl.outcome import TOLD, Measurement, Outcome, TrialState
+from search.strategy import Known
 from service.resources import Curve, Page, Trial
 from service.store import jobs
 from service.store.errors import NotFound
+from service.store.known import known as known_outcomes
 from service.store.paging import fetch
 from service.store.query import Family, Field, Listing, Query
 from service.store.tables import snapshots, trials
@@ -36,6 +38,9 @@ class History:
 
     snapshot: bytes | None
     """The strategy's own state after the last outcome."""
+
+    known: Known = field(default_factory=dict)
+    """What earlier jobs found out under the same conditions."""
 
 
 def _number_in(column: Any, *path: str) -> Family:
@@ -85,23 +90,23 @@ _SHOWN = [column for column in trials.c if column.name not in ("curve", "losses"
 
 
 def history(connection: Connection, job_id: str) -> History:
-    """Return all that was asked of a job and what came of it."""
-    jobs.row_of(connection, job_id)
+    """Return all that was asked of a job, what came of it, and what others know of the same."""
+    job = jobs.row_of(connection, job_id)
     rows = connection.execute(
         select(trials.c.state, trials.c.proposal, trials.c.outcome, trials.c.curve)
         .where(trials.c.job_id == job_id)
         .order_by(trials.c.number)
     )
-    known: list[tuple[Proposal, Outcome | None]] = []
+    past: list[tuple[Proposal, Outcome | None]] = []
     for state, proposal, outcome, curve in rows:
         told = None
         if state in TOLD:
             told = Outcome.model_validate({**outcome, "curve": curve or ()})
-        known.append((Proposal.model_validate(proposal), told))
+        past.append((Proposal.model_validate(proposal), told))
     snapshot = connection.execute(
         select(snapshots.c.data).where(snapshots.c.job_id == job_id)
     ).scalar_one_or_none()
-    return History(trials=known, snapshot=snapshot)
+    return History(past, snapshot, known_outcomes(connection, job))
 
 
 def page(connection: Connection, job_id: str, query: Query) -> Page[Trial]:
@@ -195,6 +200,7 @@ def _trial(row: Row[Any]) -> Trial:
         cost_seconds=row.cost_seconds,
         slots=told.get("slots", 0),
         one_by_one=told.get("one_by_one", False),
+        origin=told.get("origin"),
         attempt=row.attempt,
         created=row.created,
         finished=row.finished,

@@ -42,6 +42,12 @@ class Point:
     lr: float | None
     cost: float
     steps: int
+    """Training steps that were spent."""
+
+    length: int
+    """Steps of the longest run; 0 where none was begun."""
+
+    taken_over: bool
     reason: str | None
     parameters: dict[str, Any]
 
@@ -139,6 +145,8 @@ def _point(trial: Trial) -> Point:
         trial.lr,
         trial.cost_seconds,
         trial.cost_steps,
+        trial.step,
+        trial.origin is not None,
         trial.reason,
         trial.parameters,
     )

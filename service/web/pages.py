@@ -180,6 +180,9 @@ class _Progress:
     untrained: int
     """Of the infeasible ones, those rejected before any training."""
 
+    taken_over: int
+    """Trials of the search whose outcome an earlier job had found."""
+
 
 def _progress(job: Job, digest: Digest) -> _Progress:
     search = digest.search()
@@ -205,8 +208,17 @@ def _progress(job: Job, digest: Digest) -> _Progress:
         digest.steps(),
         digest.failures(),
         dict(Counter(point.state for point in search)),
-        sum(point.state is TrialState.INFEASIBLE and point.steps == 0 for point in search),
+        sum(point.state is TrialState.INFEASIBLE and point.length == 0 for point in search),
+        sum(point.taken_over for point in search),
     )
+
+
+def _name_of(store: Store, job_id: str) -> str | None:
+    """Return a job's name, None where it was deleted."""
+    try:
+        return store.job(job_id).spec.name
+    except NotFound:
+        return None
 
 
 def _until(job: Job) -> datetime:
@@ -279,6 +291,7 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
             spec=owner.spec,
             trial=found,
             curve=trial_curve(curves[0]) if curves and curves[0].points else None,
+            source=None if found.origin is None else _name_of(store, found.origin.job_id),
         )
 
 

@@ -20,7 +20,6 @@ from ray import tune
 
 from dsl.candidate import Proposal
 from dsl.outcome import Outcome, TrialState
-from search.strategy import History
 from service import assembly
 from service.dispatcher import Dispatcher
 from service.jobs import JOB_SPEC
@@ -50,9 +49,9 @@ def judge_nothing(
     ]
 
 
-def build(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+def build(job_json: str, past: assembly.Past) -> Plan:
     """Return the real plan, without the training."""
-    plan = assembly.build(job_json, history)
+    plan = assembly.build(job_json, past)
     return replace(plan, judge="tests.benchmarks.bench_service:judge_nothing")
 
 

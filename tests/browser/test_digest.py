@@ -69,7 +69,7 @@ def test_reasons_that_differ_in_numbers_are_one_kind(store: Store) -> None:
 
 
 def point(value: float | None, state: TrialState = TrialState.COMPLETE) -> Point:
-    return Point(0, state, Stage.SEARCH, value, None, 0.0, 0, None, {})
+    return Point(0, state, Stage.SEARCH, value, None, 0.0, 0, 0, False, None, {})
 
 
 def test_the_best_so_far_never_gets_worse_and_counts_complete_trials_only() -> None:

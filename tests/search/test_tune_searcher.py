@@ -6,10 +6,13 @@ import pytest
 from ray.tune.search import Searcher
 
 from dsl.candidate import Candidate, Proposal, Stage
-from dsl.outcome import Outcome, TrialState
+from dsl.outcome import Origin, Outcome, TrialState
 from search.comparison import WithComparison
+from search.discovery import RandomStrategy
+from search.identity import named
+from search.language import Language, Lists
 from search.sampler_settings import RandomPoints
-from search.settings import Objective
+from search.settings import LanguageSettings, Objective
 from search.space import Float
 from search.tune_searcher import ATTEMPTS, PopulationSearcher
 from search.tuning import OptunaStrategy
@@ -119,3 +122,54 @@ def test_a_strategy_that_neither_asks_nor_finishes_is_an_error_not_a_hang() -> N
     stuck = Stuck(space, random, Objective(), 4, Candidate(rule="g"), seed=0)
     with pytest.raises(RuntimeError, match="waits for no answer"):
         PopulationSearcher(stuck, population=4).suggest("a")
+
+
+def found(losses: dict[str, float]) -> dict[Stage, dict[str, Outcome]]:
+    """Return what is known of rules by their text."""
+    known = {}
+    for rule, loss in losses.items():
+        origin = Origin(job_id="earlier", number=7)
+        known[named(Candidate(rule=rule)).hex()] = Outcome(
+            number=7,
+            state=TrialState.COMPLETE,
+            metrics={"validation_loss": loss},
+            cost_steps=620,
+            cost_seconds=0.5,
+            origin=origin,
+        )
+    return {Stage.SEARCH: known}
+
+
+def discovery(budget: int) -> RandomStrategy:
+    lists = Lists(("g", "m", "1"), ("{x}", "sign({x})"), ("{x} * {y}", "{x} + {y}"))
+    language = Language(LanguageSettings(groups=1), lists)
+    return RandomStrategy(language, Objective(), budget, Candidate(rule="g"), seed=0)
+
+
+def test_what_is_known_is_told_to_the_strategy_and_not_to_a_worker() -> None:
+    rules = [proposal.candidate.rule for proposal in discovery(8).ask(4)]
+    searcher = PopulationSearcher(
+        discovery(8), population=4, known=found({rules[1]: 0.5, f"3 * ({rules[2]})": 0.25})
+    )
+    assert numbers(searcher.suggest("a")) == [0, 3]
+    taken = searcher.taken_over()
+    assert [proposal.candidate.rule for proposal, _ in taken] == rules[1:3]
+    assert [(o.number, o.metrics["validation_loss"]) for _, o in taken] == [(1, 0.5), (2, 0.25)]
+    for _, outcome in taken:
+        assert (outcome.cost_steps, outcome.cost_seconds) == (0, 0.0)
+        assert outcome.origin == Origin(job_id="earlier", number=7)
+    assert searcher.taken_over() == []
+    assert numbers(searcher.suggest("b")) == [4, 5, 6, 7]
+    searcher.on_trial_complete("a", outcomes(0, 3))
+    searcher.on_trial_complete("b", outcomes(4, 5, 6, 7))
+    assert searcher.finished
+
+
+def test_a_search_of_which_all_is_known_needs_no_worker() -> None:
+    like = discovery(8)
+    rules = [proposal.candidate.rule for _ in range(2) for proposal in like.ask(4)]
+    known = found(dict.fromkeys(rules, 0.5))
+    searcher = PopulationSearcher(discovery(8), population=4, known=known)
+    assert searcher.suggest("a") == Searcher.FINISHED
+    assert [proposal.number for proposal, _ in searcher.taken_over()] == list(range(8))
+    assert searcher.finished

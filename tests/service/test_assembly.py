@@ -7,8 +7,9 @@ import pytest
 from dsl.candidate import Stage
 from search.comparison import WithComparison
 from search.discovery import RandomStrategy, ReinforcementStrategy
-from service.assembly import evaluation_of, population_of, strategy_of
+from service.assembly import population_of, strategy_of
 from service.candidates import tuned
+from service.evaluations import evaluation_of
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from workers.protocol import FINE_GRID, GRID, SuccessiveHalving
 

@@ -9,8 +9,9 @@ from dsl.candidate import ScheduleSpec
 from dsl.errors import RuleError
 from dsl.outcome import TrialState
 from optimizers.library import LIBRARY
-from service.assembly import evaluation_of, strategy_of
+from service.assembly import strategy_of
 from service.candidates import baseline, faults, tuned
+from service.evaluations import evaluation_of
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from workers.evaluation import judge
 

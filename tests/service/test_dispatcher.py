@@ -15,7 +15,6 @@ import pytest
 
 from dsl.candidate import Stage
 from dsl.outcome import TrialState
-from search.strategy import History
 from service import assembly
 from service.dispatcher import Dispatcher, owner_name
 from service.jobs import JOB_SPEC
@@ -49,18 +48,18 @@ DISCOVER = {
 }
 
 
-def build_slow(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+def build_slow(job_json: str, past: assembly.Past) -> Plan:
     """The real plan, with populations that last long enough to be interrupted."""
-    plan = assembly.build(job_json, history)
+    plan = assembly.build(job_json, past)
     return replace(plan, judge="tests.workers.judging:slowly", max_concurrent=1)
 
 
-def build_shared(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+def build_shared(job_json: str, past: assembly.Past) -> Plan:
     """The real plan on all CPUs, with populations that last half a second."""
-    return replace(assembly.build(job_json, history), judge="tests.workers.judging:slowly")
+    return replace(assembly.build(job_json, past), judge="tests.workers.judging:slowly")
 
 
-def build_broken(job_json: str, history: tuple[History, bytes | None]) -> Plan:
+def build_broken(job_json: str, past: assembly.Past) -> Plan:
     raise LookupError("this plan cannot be made")
 
 
@@ -185,6 +184,32 @@ def test_a_killed_worker_is_told_in_one_sentence(
     printed = "".join(capfd.readouterr())
     assert "raylet" not in printed
     assert "\x1b" not in printed
+
+
+def test_a_later_job_takes_over_what_an_earlier_one_found(
+    dispatch: Callable[..., tuple[Store, Dispatcher]], local_ray: Path
+) -> None:
+    body = DISCOVER | {"budget": {"rules": 4}, "comparison": {"top": 1, "seeds": 2, "steps": 5}}
+    store, dispatcher = dispatch(SLOW)
+    first = submit(store, body)
+    wait_for(store, first, in_state(JobState.SUCCEEDED))
+    begun = len(judging.entries(local_ray))
+    dispatcher.stop()  # what is known outlives the process
+    dispatch(SLOW)
+    again = submit(store, body | {"name": "the same again"})
+    wait_for(store, again, in_state(JobState.SUCCEEDED))
+    assert len(judging.entries(local_ray)) == begun, "something was trained twice"
+    assert store.job(again).judged == 4
+    sources = {trial.number: trial for trial in trials(store, first)}
+    found = trials(store, again)
+    assert {trial.stage for trial in found} == set(Stage)
+    for trial in found:
+        assert trial.origin is not None
+        source = sources[trial.origin.number]
+        assert (trial.origin.job_id, trial.cost_steps) == (first, 0)
+        assert (trial.state, trial.metrics, trial.reason, trial.lr) == (
+            *(source.state, source.metrics, source.reason, source.lr),
+        )
 
 
 def test_pause_and_resume_run_no_told_trial_again(

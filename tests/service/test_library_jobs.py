@@ -9,8 +9,9 @@ import pytest
 from dsl.candidate import Stage
 from dsl.outcome import TrialState
 from search.comparison import WithComparison
-from service.assembly import evaluation_of, strategy_of
+from service.assembly import strategy_of
 from service.dispatcher import Dispatcher
+from service.evaluations import evaluation_of
 from service.jobs import JOB_SPEC
 from service.resources import TERMINAL, JobState
 from service.settings import Settings

@@ -6,6 +6,7 @@ import random
 import httpx
 import pytest
 
+from dsl.outcome import Origin
 from service.resources import JobState
 from tests.service.web.conftest import DISCOVER, TUNE, Live, outcome, proposal
 
@@ -223,3 +224,24 @@ def test_a_job_that_tunes_a_rule_by_its_text_is_kept_and_shown(live: Live) -> No
     (row,) = live.http.get("/rules").json()["items"]
     exported = live.http.get(f"/rules/{row['rule_id']}/export").text
     assert "beta=0.75" in exported
+
+
+def test_a_trial_that_was_taken_over_says_from_where(live: Live) -> None:
+    source = live.submit(DISCOVER | {"name": "the first job"})
+    claim = live.claim()
+    live.store.record_asked(claim, [proposal(0)])
+    live.store.record_told(claim, [outcome(0, 0.2)], None)
+    live.store.finish(claim, JobState.SUCCEEDED)
+    job = live.submit(DISCOVER)
+    claim = live.claim()
+    live.store.record_asked(claim, [proposal(0)])
+    origin = {"cost_steps": 0, "origin": Origin(job_id=source, number=0)}
+    live.store.record_told(claim, [outcome(0, 0.2).model_copy(update=origin)], None)
+    trial = live.http.get(f"/jobs/{job}/trials").json()["items"][0]
+    assert trial["origin"] == {"job_id": source, "number": 0}
+    page = f"{live.url}/jobs/{job}/trials/0"
+    link = f'Taken over from <a href="/jobs/{source}/trials/0">trial 0 of the first job</a>'
+    assert link in live.http.get(page).text
+    assert "1 taken over from earlier jobs" in live.http.get(f"{live.url}/jobs/{job}").text
+    live.store.delete_job(source)
+    assert f"trial 0 of job {source}, deleted since" in live.http.get(page).text

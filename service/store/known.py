@@ -1,0 +1,76 @@
+"""What earlier jobs found out, for those that ask the same under the same conditions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, tuple_
+
+from dsl.candidate import Proposal, Stage
+from dsl.outcome import TOLD, Origin, Outcome
+from search.strategy import Known
+from service.evaluations import conditions
+from service.jobs import JOB_SPEC
+from service.store.tables import trials
+
+MOST = 50_000
+"""Outcomes that a job is told of at its start, the newest first."""
+
+CHUNK = 500
+"""Curves that are looked up at once."""
+
+
+def known(connection: Connection, job: Row[Any]) -> Known:
+    """Return what is known under a job's conditions, by stage and behaviour, without curves."""
+    found: dict[Stage, dict[str, Outcome]] = {}
+    for stage, digest in conditions(JOB_SPEC.validate_python(job.spec)).items():
+        rows = connection.execute(
+            select(trials.c.behaviour, trials.c.job_id, trials.c.number, trials.c.outcome)
+            .where(
+                trials.c.conditions == digest, trials.c.state.in_(TOLD), trials.c.job_id != job.id
+            )
+            .order_by(trials.c.finished.desc())
+            .limit(MOST)
+        )
+        found[stage] = {
+            row.behaviour: Outcome.model_validate(
+                {**row.outcome, "origin": Origin(job_id=row.job_id, number=row.number)}
+            )
+            for row in rows
+        }
+    return found
+
+
+def enter(
+    job: Row[Any], told: Sequence[tuple[Proposal, Outcome]]
+) -> dict[int, tuple[str | None, str | None]]:
+    """Return for each trial's number the conditions and behaviour under which it will be found.
+
+    What was taken over is not found again: its origin is.
+    """
+    digests = conditions(JOB_SPEC.validate_python(job.spec))
+    return {
+        proposal.number: (digests[proposal.stage], proposal.behaviour)
+        if proposal.behaviour and proposal.stage in digests and outcome.origin is None
+        else (None, None)
+        for proposal, outcome in told
+    }
+
+
+def curves(connection: Connection, outcomes: Sequence[Outcome]) -> dict[int, Any]:
+    """Return the origins' curves by the number of the trial that took the outcome over."""
+    wanted = {
+        (outcome.origin.job_id, outcome.origin.number): outcome.number
+        for outcome in outcomes
+        if outcome.origin is not None
+    }
+    keys = sorted(wanted)
+    found: dict[int, Any] = {}
+    place = tuple_(trials.c.job_id, trials.c.number)
+    for start in range(0, len(keys), CHUNK):
+        rows = connection.execute(
+            select(trials.c.job_id, trials.c.number, trials.c.curve).where(
+                place.in_(keys[start : start + CHUNK])
+            )
+        )
+        found |= {wanted[row.job_id, row.number]: row.curve for row in rows}
+    return found
