@@ -199,7 +199,7 @@ class _Widened(ast.NodeTransformer):
         return ast.Call(ast.Name("wide", ast.Load()), [node], [])
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # about 11 kB each: a search never ends asking for new ones
 def compile_rule(text: str) -> CompiledRule:
     """Compile a rule's text; equal texts give the same object.
 

@@ -25,6 +25,9 @@ class Place(NamedTuple):
 KEPT = 64_000_000
 """At most this many bytes of draws are kept."""
 
+ENTRY = 1500
+"""Bytes that keeping a draw takes besides its numbers: of a small model's draws, most of them."""
+
 
 class Memo:
     """Draws by their address, the oldest forgotten when they fill `KEPT` bytes.
@@ -43,9 +46,9 @@ class Memo:
         if known is None:
             known = draw()
             self._known[address] = known
-            self._bytes += known.nbytes
+            self._bytes += known.nbytes + ENTRY
             while self._bytes > KEPT:
-                self._bytes -= self._known.popitem(last=False)[1].nbytes
+                self._bytes -= self._known.popitem(last=False)[1].nbytes + ENTRY
         return known
 
 

@@ -25,7 +25,7 @@ def test_one_seed_is_drawn_once_for_all_rows() -> None:
 
 
 def test_the_memo_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT", 1000)
+    monkeypatch.setattr(module, "KEPT", 1000 + 2 * module.ENTRY)
     memo, calls = Memo(), []
 
     def draw(address: int) -> torch.Tensor:
