@@ -83,5 +83,8 @@ class Outcome(Frozen):
     one_by_one: bool = False
     """It was trained in an ordinary loop over one model at a time, not stacked with others."""
 
+    obstacle: str | None = None
+    """Why it was trained one by one."""
+
     slots: Whole = 0
     """Numbers of optimizer state per weight."""

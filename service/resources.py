@@ -88,6 +88,9 @@ class Trial(Frozen):
     one_by_one: bool = False
     """It was trained in an ordinary loop over one model at a time, not stacked with others."""
 
+    obstacle: str | None = None
+    """Why it was trained one by one."""
+
     origin: Origin | None = None
     """The trial of an earlier job that was trained; this one took its outcome over, at no cost."""
 

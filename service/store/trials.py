@@ -200,6 +200,7 @@ def _trial(row: Row[Any]) -> Trial:
         cost_seconds=row.cost_seconds,
         slots=told.get("slots", 0),
         one_by_one=told.get("one_by_one", False),
+        obstacle=told.get("obstacle"),
         origin=told.get("origin"),
         attempt=row.attempt,
         created=row.created,

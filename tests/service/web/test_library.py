@@ -111,7 +111,8 @@ def test_its_pages_say_what_it_is(live: Live) -> None:
     job = live.submit(library_tune())
     claim = live.claim()
     live.store.record_asked(claim, [proposal(0, SOAP, lr=0.1)])
-    live.store.record_told(claim, [outcome(0, 0.2).model_copy(update={"one_by_one": True})], None)
+    alone = {"one_by_one": True, "obstacle": "it takes one model at a time"}
+    live.store.record_told(claim, [outcome(0, 0.2).model_copy(update=alone)], None)
     page = live.http.get(f"{live.url}/rules/{identity(SOAP)[0]}")
     assert page.status_code == 200
     assert "is not a rule of the language" in page.text
@@ -120,6 +121,7 @@ def test_its_pages_say_what_it_is(live: Live) -> None:
     trial = live.http.get(f"{live.url}/jobs/{job}/trials/0")
     assert trial.status_code == 200
     assert "one by one" in trial.text
+    assert "it takes one model at a time" in trial.text
     board = live.http.get(f"{live.url}/rules").text
     assert SOAP in board
     assert "soap" in board
