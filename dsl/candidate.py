@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from re import fullmatch
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -16,7 +16,22 @@ Decay = Literal["none", "l2", "decoupled", "paper", "own"]
 `own` hands λ to another library's optimizer, which applies it in its own way; no rule has it.
 """
 
+SCHEDULE = "schedule."
+SCHEDULE_NAME = SCHEDULE + "name"
+DECAY_KIND = "weight_decay.kind"
+BATCH_SIZE = "training.batch_size"
+"""Names, beside a rule's hyperparameters, by which a search sets a candidate's other parts; what
+follows `schedule.` is a setting of the schedule. No hyperparameter has a dot in its name."""
+
 _PATH = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
+
+
+_PARTS = {
+    "lr": "lr",
+    "weight_decay": "weight_decay",
+    DECAY_KIND: "decay",
+    BATCH_SIZE: "batch_size",
+}
 
 
 class Stage(StrEnum):
@@ -52,6 +67,9 @@ class Candidate(Frozen):
     decay: Decay = "none"
     weight_decay: Real = 0.0
     schedule: ScheduleSpec = ScheduleSpec()
+    batch_size: Annotated[int, Field(strict=True, ge=1)] | None = None
+    """Examples in a training step; None takes the protocol's."""
+
     seed: Seed = 0
     """First seed; a protocol with n seeds uses seed, seed + 1, … seed + n - 1."""
 
@@ -61,12 +79,27 @@ class Candidate(Frozen):
         return fullmatch(_PATH, self.rule) is not None
 
     def with_values(self, values: dict[str, Any]) -> Self:
-        """Return a copy with `lr`, `weight_decay` or hyperparameters replaced by name."""
+        """Return a copy with its parts replaced by name.
+
+        `lr`, `weight_decay`, `weight_decay.kind`, `schedule.name` and `schedule.SETTING`,
+        `training.batch_size`; all other names are hyperparameters.
+        """
+        rest = {name: value for name, value in values.items() if not name.startswith(SCHEDULE)}
         own: dict[str, Any] = {
-            name: values[name] for name in ("lr", "weight_decay") if name in values
+            part: rest.pop(name) for name, part in _PARTS.items() if name in rest
         }
-        rest = {name: value for name, value in values.items() if name not in own}
+        own["schedule"] = self._scheduled(values)
         return self.model_copy(update={**own, "hyperparameters": {**self.hyperparameters, **rest}})
+
+    def _scheduled(self, values: dict[str, Any]) -> ScheduleSpec:
+        name = values.get(SCHEDULE_NAME, self.schedule.name)
+        kept = self.schedule.settings if name == self.schedule.name else {}
+        settings = {
+            key.removeprefix(SCHEDULE): value
+            for key, value in values.items()
+            if key.startswith(SCHEDULE) and key != SCHEDULE_NAME
+        }
+        return ScheduleSpec(name=name, settings={**kept, **settings})
 
 
 class Proposal(Frozen):

@@ -26,7 +26,7 @@ def behaviour(candidate: Candidate, *, canonical: bool = False) -> str:
     if not candidate.imported:
         said = fingerprint(said, scale_free=tuned, canonical=canonical)
     numbers = candidate.model_dump_json(
-        include={"lr", "hyperparameters", "schedule"}
+        include={"lr", "hyperparameters", "schedule", "batch_size"}
         | ({"decay", "weight_decay"} if decays else set()),
         exclude_defaults=True,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from dsl.candidate import Candidate
+from dsl.candidate import DECAY_KIND, Candidate
 from dsl.compile import compile_rule
 from dsl.text import parse
 from dsl.validate import check
@@ -11,6 +11,7 @@ from optimizers.library import LIBRARY, LibraryEntry
 from search.space import Categorical, Int, Parameter
 from service import bounds
 from service.bounds import Fault
+from service.conditions import is_condition
 from service.jobs import DiscoverJob, TuneJob
 
 
@@ -75,7 +76,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
         defaults = compile_rule(job.rule).hyperparameters
         allowed = sorted({"lr", "weight_decay", *defaults})
         for name in job.space:
-            if name not in allowed:
+            if name not in allowed and not is_condition(name):
                 names = ", ".join(allowed)
                 yield ("space", name), f"the rule has no parameter '{name}'; allowed: {names}"
         yield from bounds.of_space(job.space, defaults)
@@ -94,7 +95,11 @@ def _faults_of_space(entry: LibraryEntry, space: Mapping[str, Parameter]) -> Ite
     options = entry.options
     own = {"lr"} if entry.weight_decay is None else {"lr", "weight_decay"}
     for name, parameter in space.items():
-        if name not in own and name not in options:
+        if name == DECAY_KIND:
+            yield ("space", name), f"{entry.name} decays in its own way; leave {name} out"
+        elif is_condition(name):
+            continue
+        elif name not in own and name not in options:
             allowed = ", ".join(sorted([*own, *options]))
             yield (
                 ("space", name),

@@ -50,13 +50,18 @@ def importance_of(spec: TuneJob | DiscoverJob, trials: Sequence[Trial]) -> Impor
     """
     if isinstance(spec, DiscoverJob):
         return Importance(items=(), trials=0, note="a discover job has no parameters to weigh")
-    distributions = {name: distribution(parameter) for name, parameter in spec.space.items()}
+    # One that is not there in every trial cannot be weighed beside the others.
+    distributions = {
+        name: distribution(parameter)
+        for name, parameter in spec.space.items()
+        if not parameter.when
+    }
     complete = [
         trial
         for trial in trials
         if trial.state is TrialState.COMPLETE
         and trial.value is not None
-        and trial.parameters.keys() == distributions.keys()
+        and trial.parameters.keys() >= distributions.keys()
     ]
     if len(complete) < LEAST_TRIALS:
         note = f"{len(complete)} trials are COMPLETE; {LEAST_TRIALS} are needed"
@@ -72,7 +77,9 @@ def importance_of(spec: TuneJob | DiscoverJob, trials: Sequence[Trial]) -> Impor
     for trial in complete:
         study.add_trial(
             optuna.trial.create_trial(
-                params=trial.parameters, distributions=distributions, value=trial.value
+                params={name: trial.parameters[name] for name in distributions},
+                distributions=distributions,
+                value=trial.value,
             )
         )
     shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())

@@ -21,6 +21,7 @@ from search.settings import (
     StrategySettings,
 )
 from search.space import Categorical, SearchSpace
+from service.conditions import check, is_condition, try_schedule
 from workers.protocol import (
     FINE_GRID,
     GRID,
@@ -35,9 +36,6 @@ from workers.tasks.registry import TASKS
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w .,:;()+\-]+$")]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Baseline = Annotated[str, Field(max_length=64)]
-
-_SAMPLED_STEPS = (0, 1, 50, 999, 1000)
-"""Where a schedule is tried before the job is taken; the last is the run's length."""
 
 
 def _known(optimizer: str, *at: str | int) -> str:
@@ -125,8 +123,7 @@ class TuneJob(JobBase):
             if name not in allowed:
                 _unknown(f"setting of {schedule.name}", name, allowed, "settings", name)
         try:
-            for t in _SAMPLED_STEPS:
-                SCHEDULES[schedule.name](t, _SAMPLED_STEPS[-1], **schedule.settings)
+            try_schedule(schedule)
         except (ValueError, ArithmeticError) as error:
             raise PydanticCustomError(
                 "schedule_settings",
@@ -165,14 +162,16 @@ class TuneJob(JobBase):
     @field_validator("space")
     @classmethod
     def _known_parameters(cls, space: SearchSpace, info: Any) -> SearchSpace:
-        optimizer = info.data.get("optimizer")
+        optimizer, schedule = info.data.get("optimizer"), info.data.get("schedule")
         if optimizer in CATALOGUE:
             allowed = {"lr", "weight_decay", *CATALOGUE[optimizer].hyperparameters}
             for name in space:
-                if name not in allowed:
+                if name not in allowed and not is_condition(name):
                     _unknown(f"parameter of {optimizer}", name, allowed, name)
         for name, parameter in space.items():
-            if isinstance(parameter, Categorical):
+            if is_condition(name):
+                check(name, space, schedule or ScheduleSpec())
+            elif isinstance(parameter, Categorical):
                 for i, choice in enumerate(parameter.choices):
                     if isinstance(choice, str):
                         raise PydanticCustomError(

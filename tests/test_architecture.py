@@ -29,7 +29,7 @@ HOMES = {
         "service/dispatcher.py",
         "service/cluster.py",
     ),
-    "optuna": ("search/tuning.py", "service/importance.py"),
+    "optuna": ("search/samplers.py", "search/tuning.py", "service/importance.py"),
     "sklearn": ("workers/tasks/",),
 }
 

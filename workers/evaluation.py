@@ -21,7 +21,7 @@ from workers.tasks.task import Task
 def judge(
     evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
 ) -> list[Outcome]:
-    """Try every proposal; those of one stage are trained as one population.
+    """Try every proposal; those of one stage and batch size are trained as one population.
 
     A candidate without a learning rate first runs `grid_steps` steps at every rate of the
     protocol's grid, which is that run's whole horizon (T and the schedule end there); the rate
@@ -43,17 +43,19 @@ def judge(
         ValueError: an unknown task, metric or schedule, or a stage without a protocol.
     """
     task = find_task(evaluation.task.name)
-    by_stage: dict[Stage, list[Proposal]] = defaultdict(list)
+    alike: dict[tuple[Stage, int | None], list[Proposal]] = defaultdict(list)
     for proposal in proposals:
-        by_stage[proposal.stage].append(proposal)
+        alike[proposal.stage, proposal.candidate.batch_size].append(proposal)
     outcomes: dict[int, Outcome] = {}
-    for stage, group in by_stage.items():
+    for (stage, batch_size), group in alike.items():
         if stage not in evaluation.protocols:
             raise ValueError(f"the evaluation has no protocol for stage {stage.value!r}")
         protocol = evaluation.protocols[stage]
         if protocol.metric not in task.metrics:
             allowed = ", ".join(task.metrics)
             raise ValueError(f"{task.name} has no metric {protocol.metric!r}; allowed: {allowed}")
+        if batch_size is not None:
+            protocol = protocol.model_copy(update={"batch_size": batch_size})
         for outcome in _Judgement(task, protocol, group, device).outcomes():
             outcomes[outcome.number] = outcome
     return [outcomes[proposal.number] for proposal in proposals]
@@ -216,6 +218,7 @@ def _outcome(case: _Case, protocol: Protocol, seconds: float) -> Outcome:
         "cost_seconds": seconds,
         "slots": results[0].slots if results else 0,
         "one_by_one": case.candidate.imported or any(each.one_by_one for each in results),
+        "obstacle": next((each.obstacle for each in results if each.obstacle), None),
     }
     if case.reason:
         return Outcome(state=TrialState.INFEASIBLE, curve=_mean_curve(results), **common)

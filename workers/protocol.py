@@ -8,6 +8,8 @@ from dsl.candidate import Stage
 from dsl.schema import Frozen, Precision
 
 Steps = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+LARGEST_BATCH = 65_536
+BatchSize = Annotated[int, Field(strict=True, ge=1, le=LARGEST_BATCH)]
 LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 GRID: tuple[float, ...] = tuple(10.0**k for k in range(-5, 2))
@@ -51,7 +53,7 @@ class Protocol(Frozen):
     steps: Steps = 300
     """Training steps of the full run."""
 
-    batch_size: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 64
+    batch_size: BatchSize = 64
 
     learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)] = GRID
     """The grid for candidates that name no learning rate."""

@@ -88,3 +88,18 @@ def test_too_few_trials_are_said_to_be() -> None:
     answer = importance_of(spec(), trials(9, 1.0))
     assert answer.items == ()
     assert answer.note == "9 trials are COMPLETE; 10 are needed"
+
+
+def test_parameters_under_a_condition_are_left_out_and_the_others_weighed() -> None:
+    body = spec().model_dump(mode="json")
+    body["space"]["schedule.warmup"] = {
+        "type": "int", "low": 0, "high": 50, "when": {"beta1": [0.9]},
+    }  # fmt: skip
+    found = trials(100, 1.0)
+    for each in found:
+        if each.parameters["beta1"] == 0.9:
+            each.parameters["schedule.warmup"] = each.number % 50
+    shares = importance_of(JOB_SPEC.validate_python(body), found)
+    assert shares.trials == 100
+    assert shares.items[0].name == "beta1"
+    assert {share.name for share in shares.items} == SPACE.keys()

@@ -188,3 +188,12 @@ def test_a_wrong_evaluation_is_refused() -> None:
     protocols = {Stage.SEARCH: Protocol(steps=5, metric="test_loss")}
     with pytest.raises(ValueError, match="has no metric 'test_loss'; allowed: train_loss, "):
         judge(Evaluation(task=digits, protocols=protocols), [proposal])
+
+
+def test_a_candidate_has_the_batch_size_it_names() -> None:
+    named = [Candidate(rule="g", lr=0.1, batch_size=size) for size in (16, None, 48)]
+    together = judged(named, Protocol(steps=5, batch_size=32))
+    for outcome, size in zip(together, (16, 32, 48), strict=True):
+        alone = judged([Candidate(rule="g", lr=0.1)], Protocol(steps=5, batch_size=size))[0]
+        assert outcome.metrics == alone.metrics
+    assert len({outcome.metrics["validation_loss"] for outcome in together}) == 3

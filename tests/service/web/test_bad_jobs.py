@@ -42,7 +42,7 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
         changed(TUNE, "optimizer", "adamx"), "#/optimizer", ["'adamx'", "adamw", "sgd"],
     ),
     "unknown sampler": (
-        changed(TUNE, "sampler.name", "magic"), "#/sampler/name", ["'tpe'", "'random'", '"magic"'],
+        changed(TUNE, "sampler.name", "magic"), "#/sampler/name", ["'tpe'", "'random'", "'magic'"],
     ),
     "unknown pruner": (
         changed(TUNE, "pruner.name", "axe"), "#/pruner/name", ["'axe'", "successive_halving"],

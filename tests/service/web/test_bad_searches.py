@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from service.assembly import strategy_of
+from service.jobs import JOB_SPEC
 from tests.service.web.conftest import TUNE, Live
 
 KIND = {"type": "categorical", "choices": [0.5, 0.9]}
@@ -63,6 +65,43 @@ CASES: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "#/space/beta1/when",
         ("circle",),
     ),
+    "a condition of training that is none": (
+        {"space": {"training.momentum": LR}},
+        "#/space/training.momentum",
+        ("schedule.name", "weight_decay.kind", "training.batch_size"),
+    ),
+    "an unknown schedule": (
+        {"space": {"schedule.name": {"type": "categorical", "choices": ["cosine", "zigzag"]}}},
+        "#/space/schedule.name/choices/1",
+        ("'zigzag'", "constant", "sgdr"),
+    ),
+    "a kind of decay that is none": (
+        {"space": {"weight_decay.kind": {"type": "categorical", "choices": ["l3"]}}},
+        "#/space/weight_decay.kind/choices/0",
+        ("'l3'", "decoupled, l2, none, paper"),
+    ),
+    "a schedule's setting that not all of them have": (
+        {"space": {"schedule.name": {"type": "categorical", "choices": ["cosine", "exponential"]},
+                   "schedule.gamma": LR}},
+        "#/space/schedule.gamma",
+        ("'cosine' has no setting 'gamma'", '"when"'),
+    ),
+    "a schedule's setting out of range": (
+        {"space": {"schedule.warmup": {"type": "int", "low": -5, "high": 50}}},
+        "#/space/schedule.warmup/low",
+        ("warmup = -5",),
+    ),
+    "a batch of parts": (
+        {"space": {"training.batch_size": {"type": "categorical", "choices": [32, 0.5]}}},
+        "#/space/training.batch_size/choices/1",
+        ("0.5", "whole numbers from 1 to 65536"),
+    ),
+    "kinds of decay of another library's optimizer": (
+        {"optimizer": "soap",
+         "space": {"weight_decay.kind": {"type": "categorical", "choices": ["l2", "none"]}}},
+        "#/space/weight_decay.kind",
+        ("its own way",),
+    ),
 }  # fmt: skip
 
 
@@ -97,3 +136,29 @@ def test_every_sampler_is_taken_by_name_with_its_settings(
     answer = shared.http.post("/jobs?validate_only=true", json={**TUNE, "sampler": sampler})
     assert answer.status_code == 200, answer.text
     assert answer.json()["spec"]["sampler"]["name"] == sampler.get("name", "tpe")
+
+
+def test_schedule_decay_and_batch_size_are_searched_like_any_number(shared: Live) -> None:
+    kinds = ["constant", "exponential"]
+    space = {
+        "schedule.name": {"type": "categorical", "choices": kinds},
+        "schedule.gamma": {**LR, "when": {"schedule.name": ["exponential"]}},
+        "weight_decay.kind": {"type": "categorical", "choices": ["l2", "paper"]},
+        "training.batch_size": {"type": "int", "low": 16, "high": 64, "step": 16},
+    }
+    for body in (
+        {**TUNE, "space": space},
+        {**TUNE, "space": space, "rule": "g", "optimizer": None},
+    ):
+        answer = shared.http.post("/jobs?validate_only=true", json=body)
+        assert answer.status_code == 200, answer.text
+    job = JOB_SPEC.validate_python({**TUNE, "space": space})
+    for proposal in strategy_of(job).ask(12):
+        point, candidate = proposal.parameters, proposal.candidate
+        assert candidate.schedule.name == point["schedule.name"]
+        settings = {"gamma": point["schedule.gamma"]} if "schedule.gamma" in point else {}
+        assert candidate.schedule.settings == settings
+        assert (candidate.schedule.name == "exponential") == bool(settings)
+        assert candidate.decay == point["weight_decay.kind"]
+        assert candidate.batch_size == point["training.batch_size"]
+        assert candidate.hyperparameters == {}
