@@ -1,6 +1,6 @@
 """`char-lm`: the next character of English text, by a small recurrent network."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 from zlib import crc32
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from workers.tasks.splits import Splits
 from workers.tasks.task import Examples, Model, Split, Stacked, Task
+from workers.workspace import Workspace
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyz.,'\""
 OTHER = len(ALPHABET)
@@ -21,8 +22,8 @@ EMBEDDING, HIDDEN = 16, 32
 LENGTH = 16
 """Characters read, and predicted, in one example."""
 
-CHUNK = 16
-"""Rows computed at once, so that their activations stay in the cache."""
+AT_ONCE = {"cpu": 1_024, "cuda": 65_536}
+"""Examples of all rows computed at once: on a CPU their activations should stay in the cache."""
 
 JUDGED = 512
 """Examples of the validation and the test split: measuring must stay cheap beside training."""
@@ -122,6 +123,9 @@ class _StackedGRU:
     There are only 32 symbols, so embedding and input weights first meet in a table of 32 rows.
     """
 
+    def __init__(self) -> None:
+        self._space = Workspace()
+
     def step(
         self,
         weights: Mapping[str, Tensor],
@@ -133,28 +137,35 @@ class _StackedGRU:
     ) -> Tensor:
         windows = batch[0].unsqueeze(0) if shared else batch[0]
         losses = []
-        for start in range(0, len(weights["output.bias"]), CHUNK):
-            rows = slice(start, start + CHUNK)
+        for rows in _chunks(weights, windows):
             held, found = (
                 {name: value[rows] for name, value in tensors.items()}
                 for tensors in (weights, gradients)
             )
-            losses.append(_step(held, windows if shared else windows[rows], found))
+            losses.append(_step(held, windows if shared else windows[rows], found, self._space))
         return torch.cat(losses)
 
     def measure(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], examples: Examples
     ) -> dict[str, Tensor]:
-        windows = examples[0].unsqueeze(0)
+        windows, space = examples[0].unsqueeze(0), Workspace()
         targets = windows[..., 1:].transpose(1, 2).flatten(1)
         losses, accuracies = [], []
-        for start in range(0, len(weights["output.bias"]), CHUNK):
-            held = {name: value[start : start + CHUNK] for name, value in weights.items()}
-            chances = _log_chances(held, _through_time(held, windows).states)
-            picked = chances.gather(2, targets.expand(len(chances), -1).unsqueeze(2))
-            losses.append(-picked.mean((1, 2)))
-            accuracies.append((chances.argmax(2) == targets).to(chances.dtype).mean(1))
+        for rows in _chunks(weights, windows):
+            held = {name: value[rows] for name, value in weights.items()}
+            logits = _logits(held, _through_time(held, windows, space).states)
+            own = targets.expand(len(logits), -1)
+            picked = logits.gather(2, own.unsqueeze(2)).squeeze(2)
+            losses.append((logits.logsumexp(2) - picked).mean(1))
+            accuracies.append((logits.argmax(2) == own).to(logits.dtype).mean(1))
         return {"loss": torch.cat(losses), "accuracy": torch.cat(accuracies)}
+
+
+def _chunks(weights: Mapping[str, Tensor], windows: Tensor) -> Iterator[slice]:
+    """Yield the rows that are computed at once."""
+    size = max(1, AT_ONCE.get(windows.device.type, 1_024) // windows.shape[1])
+    for start in range(0, len(weights["output.bias"]), size):
+        yield slice(start, start + size)
 
 
 class _Passage(NamedTuple):
@@ -174,73 +185,93 @@ class _Passage(NamedTuple):
 
 
 def _signs(windows: Tensor, rows: int) -> Tensor:
-    """Return the signs read, in order of rows, time, batch, as rows of all tables [rows·32]."""
-    signs = windows[..., :-1].transpose(1, 2).flatten(1)
-    first = SYMBOLS * torch.arange(rows, device=signs.device).unsqueeze(1)
-    return (signs + first).flatten()
+    """Return the signs read as rows of all tables, [rows, length, batch]."""
+    first = SYMBOLS * torch.arange(rows, device=windows.device).view(-1, 1, 1)
+    return windows[..., :-1].transpose(1, 2) + first
 
 
-def _through_time(weights: Mapping[str, Tensor], windows: Tensor) -> _Passage:
+def _through_time(weights: Mapping[str, Tensor], windows: Tensor, space: Workspace) -> _Passage:
     """Run the GRU over all but the last sign of windows [rows or 1, batch, length + 1]."""
     rows, batch = len(weights["output.bias"]), windows.shape[1]
     inward, recurrent = weights["recurrent.weight_ih_l0"], weights["recurrent.weight_hh_l0"]
     bias = weights["recurrent.bias_hh_l0"].unsqueeze(1)
-    both = 2 * HIDDEN
+    both, length = 2 * HIDDEN, windows.shape[2] - 1
     table = torch.baddbmm(
         weights["recurrent.bias_ih_l0"].unsqueeze(1),
         weights["embedding.weight"],
         inward.transpose(1, 2),
     )
     table[..., :both] += bias[..., :both]
-    length = windows.shape[2] - 1
-    entered = table.flatten(0, 1).index_select(0, _signs(windows, rows))
-    entered = entered.view(rows, length, batch, -1)
-    states = table.new_zeros(rows, length + 1, batch, HIDDEN)
-    gates = table.new_empty(rows, length, batch, both)
-    new, recalled = (table.new_empty(rows, length, batch, HIDDEN) for _ in range(2))
+    symbols, signs = table.flatten(0, 1), _signs(windows, rows).transpose(0, 1).flatten(1)
+    states = space.take("states", table, (rows, length + 1, batch, HIDDEN))
+    states[:, 0] = 0
+    gates = space.take("gates", table, (rows, length, batch, both))
+    new = space.take("new", table, (rows, length, batch, HIDDEN))
+    recalled = space.take("recalled", table, (rows, length, batch, HIDDEN))
+    entered = space.take("entered", table, (rows * batch, both + HIDDEN))
+    passed = space.take("passed", table, (rows, batch, both + HIDDEN))
     across, offset_new = recurrent.transpose(1, 2), bias[..., both:]
-    for t in range(length):
-        state = states[:, t]
-        passed = torch.bmm(state, across)
-        gate, fresh = gates[:, t], new[:, t]
-        torch.add(entered[:, t, :, :both], passed[..., :both], out=gate).sigmoid_()
-        torch.add(passed[..., both:], offset_new, out=recalled[:, t])
-        torch.addcmul(entered[:, t, :, both:], gate[..., :HIDDEN], recalled[:, t], out=fresh)
+    entered_both, entered_new = _cut(entered.view_as(passed), both)
+    passed_both, passed_new = _cut(passed, both)
+    # all views at once: made one by one they cost as much as the arithmetic
+    state, gate, fresh, memory = (each.unbind(1) for each in (states, gates, new, recalled))
+    reset, update = (each.unbind(1) for each in _cut(gates, HIDDEN))
+    for t, sign in enumerate(signs.unbind(0)):
+        torch.index_select(symbols, 0, sign, out=entered)
+        torch.bmm(state[t], across, out=passed)
+        torch.add(entered_both, passed_both, out=gate[t]).sigmoid_()
+        torch.add(passed_new, offset_new, out=memory[t])
+        torch.addcmul(entered_new, reset[t], memory[t], out=fresh[t])
         # the tanh of x is 2σ(2x) - 1, in a third of the time
-        fresh.mul_(2).sigmoid_().mul_(2).sub_(1)
-        torch.lerp(fresh, state, gate[..., HIDDEN:], out=states[:, t + 1])
+        fresh[t].mul_(2).sigmoid_().mul_(2).sub_(1)
+        torch.lerp(fresh[t], state[t], update[t], out=state[t + 1])
     return _Passage(states, gates, new, recalled)
 
 
-def _log_chances(weights: Mapping[str, Tensor], states: Tensor) -> Tensor:
-    """Return the log probability of each symbol, [rows, length·batch, symbols]."""
+def _cut(values: Tensor, where: int) -> tuple[Tensor, Tensor]:
+    """Return views of the last dimension's numbers up to `where`, and of the others."""
+    return values[..., :where], values[..., where:]
+
+
+def _logits(weights: Mapping[str, Tensor], states: Tensor) -> Tensor:
+    """Return a logit for each symbol, [rows, length·batch, symbols]."""
     after, out = states[:, 1:].flatten(1, 2), weights["output.weight"]
-    bias = weights["output.bias"].unsqueeze(1)
-    return torch.baddbmm(bias, after, out.transpose(1, 2)).log_softmax(2)
+    return torch.baddbmm(weights["output.bias"].unsqueeze(1), after, out.transpose(1, 2))
+
+
+def _entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean cross entropies [rows] and their gradients by the logits."""
+    count = logits.shape[1]
+    chances = logits.softmax(2)
+    # the largest chance is the inverse of softmax's denominator, so no other exponential
+    total = logits.amax(2) - chances.amax(2).log_()
+    losses = (total - logits.gather(2, targets).squeeze(2)).sum(1) / count
+    hits = chances.new_full((), -1.0).expand_as(targets)
+    return losses, chances.scatter_add_(2, targets, hits).div_(count)
 
 
 def _step(
-    weights: Mapping[str, Tensor], windows: Tensor, gradients: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor],
+    windows: Tensor,
+    gradients: Mapping[str, Tensor],
+    space: Workspace,
 ) -> Tensor:
-    passage = _through_time(weights, windows)
-    rows, length, batch, _ = passage.new.shape
-    chances = _log_chances(weights, passage.states)
-    asked = windows[..., 1:].transpose(1, 2).flatten(1)
-    asked = functional.one_hot(asked, SYMBOLS).to(chances.dtype)
-    count = length * batch
-    losses = -(chances * asked).sum((1, 2)) / count
-    error = chances.exp_().sub_(asked).div_(count)
+    passage = _through_time(weights, windows, space)
+    rows = len(passage.new)
+    targets = windows[..., 1:].transpose(1, 2).flatten(1).expand(rows, -1).unsqueeze(2)
+    losses, error = _entropy(_logits(weights, passage.states), targets)
     after = passage.states[:, 1:].flatten(1, 2)
     gradients["output.weight"].copy_(torch.bmm(error.transpose(1, 2), after))
     gradients["output.bias"].copy_(error.sum(1))
     wanted = torch.bmm(error, weights["output.weight"]).view_as(passage.new)
-    back, fresh = _back_in_time(passage, wanted, weights["recurrent.weight_hh_l0"])
+    back, fresh = _back_in_time(passage, wanted, weights["recurrent.weight_hh_l0"], space)
 
     back, fresh, before = back.flatten(1, 2), fresh.flatten(1, 2), passage.states[:, :-1]
     gradients["recurrent.weight_hh_l0"].copy_(torch.bmm(back.transpose(1, 2), before.flatten(1, 2)))
     gradients["recurrent.bias_hh_l0"].copy_(back.sum(1))
-    table = _summed(_signs(windows, rows), back)
-    table[..., 2 * HIDDEN :] = _summed(_signs(windows, rows), fresh)
+    signs = _signs(windows, rows).flatten()
+    table = _summed(signs, back)
+    table[..., 2 * HIDDEN :] = _summed(signs, fresh)
     gradients["recurrent.bias_ih_l0"].copy_(table.sum(1))
     gradients["recurrent.weight_ih_l0"].copy_(
         torch.bmm(table.transpose(1, 2), weights["embedding.weight"])
@@ -256,24 +287,30 @@ def _summed(signs: Tensor, values: Tensor) -> Tensor:
     return sums.index_add_(0, signs, values.flatten(0, 1)).view(rows, SYMBOLS, width)
 
 
-def _back_in_time(passage: _Passage, wanted: Tensor, recurrent: Tensor) -> tuple[Tensor, Tensor]:
+def _back_in_time(
+    passage: _Passage, wanted: Tensor, recurrent: Tensor, space: Workspace
+) -> tuple[Tensor, Tensor]:
     """Return the gradients by the recurrent product, and by what enters the candidate state."""
     states, gates, new, recalled = passage
     rows, length, batch, _ = new.shape
-    back = new.new_empty(rows, length, batch, 3 * HIDDEN)
-    fresh = torch.empty_like(new)
+    back = space.take("back", new, (rows, length, batch, 3 * HIDDEN))
+    fresh = space.take("fresh", new, new.shape)
     through_tanh = torch.ops.aten.tanh_backward.grad_input
     through_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
-    sigmoids = new.new_empty(rows, batch, 2 * HIDDEN)
-    state = wanted[:, -1]
+    sigmoids = space.take("sigmoids", new, (rows, batch, 2 * HIDDEN))
+    by_reset, by_update = _cut(sigmoids, HIDDEN)
+    before, gate, made, memory = (each.unbind(1) for each in (states, gates, new, recalled))
+    reset, update = (each.unbind(1) for each in _cut(gates, HIDDEN))
+    moved, by_new, wants = (each.unbind(1) for each in (back, fresh, wanted))
+    by_gates, by_memory = (each.unbind(1) for each in _cut(back, 2 * HIDDEN))
+    state = wants[-1]
     for t in reversed(range(length)):
-        reset, update = gates[:, t, :, :HIDDEN], gates[:, t, :, HIDDEN:]
-        kept = state * update
-        through_tanh(state - kept, new[:, t], grad_input=fresh[:, t])
-        torch.mul(fresh[:, t], recalled[:, t], out=sigmoids[..., :HIDDEN])
-        torch.mul(state, states[:, t] - new[:, t], out=sigmoids[..., HIDDEN:])
-        through_sigmoid(sigmoids, gates[:, t], grad_input=back[:, t, :, : 2 * HIDDEN])
-        torch.mul(fresh[:, t], reset, out=back[:, t, :, 2 * HIDDEN :])
+        kept = state * update[t]
+        through_tanh(state - kept, made[t], grad_input=by_new[t])
+        torch.mul(by_new[t], memory[t], out=by_reset)
+        torch.mul(state, before[t] - made[t], out=by_update)
+        through_sigmoid(sigmoids, gate[t], grad_input=by_gates[t])
+        torch.mul(by_new[t], reset[t], out=by_memory[t])
         if t:
-            state = torch.baddbmm(kept.add_(wanted[:, t - 1]), back[:, t], recurrent)
+            state = torch.baddbmm(kept.add_(wants[t - 1]), moved[t], recurrent)
     return back, fresh
