@@ -249,6 +249,7 @@ def test_an_outcome_says_that_it_was_trained_one_by_one(monkeypatch: pytest.Monk
         proposals = [Proposal(number=0, candidate=Candidate(rule="adam"))]
         told += judge(evaluation, proposals)
     assert [each.one_by_one for each in told] == [True, False]
+    assert ["control flow" in (each.obstacle or "") for each in told] == [True, False]
     assert told[0].state is told[1].state is TrialState.COMPLETE
     assert (told[0].lr, told[0].cost_steps) == (told[1].lr, told[1].cost_steps)
     assert told[0].metrics == pytest.approx(told[1].metrics, rel=1e-3)
