@@ -84,7 +84,9 @@ def takes(parameter: Parameter, value: float | str) -> bool:
         return value in parameter.choices
     if isinstance(value, str) or not parameter.low <= value <= parameter.high:
         return False
-    if parameter.step is None:
+    if isinstance(parameter, Int) and value != int(value):
+        return False
+    if parameter.step is None or (isinstance(parameter, Int) and parameter.log):
         return True
     steps = (value - parameter.low) / parameter.step
     return abs(steps - round(steps)) < 1e-8
@@ -127,6 +129,9 @@ def _check_conditions(space: dict[str, Parameter]) -> dict[str, Parameter]:
         )
     return space
 
+
+Point = Annotated[dict[str, Real | str], Field(min_length=1, max_length=64)]
+"""Values by the parameters' names."""
 
 SearchSpace = Annotated[
     dict[str, Parameter],

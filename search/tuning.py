@@ -21,7 +21,7 @@ from search.ledger import Ledger, check_count, teaches
 from search.sampler_settings import CMAES, GP, NSGA2, NSGA3, QMC, SamplerSettings
 from search.samplers import distribution, sampler_of, size
 from search.settings import Objective
-from search.space import SearchSpace, in_order, is_active
+from search.space import Point, SearchSpace, in_order, is_active
 from search.strategy import History
 
 logging.getLogger("optuna").setLevel(logging.WARNING)  # a line per trial helps nobody here
@@ -65,15 +65,17 @@ class OptunaStrategy:
         base: Candidate,
         seed: int,
         population: int = 1,
+        points: Sequence[Point] = (),
     ) -> None:
         """Search `space` for the values that make `base` best, in `budget` trials.
 
         An exhaustive sampler ends earlier where its points do. `population` is how many points
-        are asked at once, for samplers that have generations.
+        are asked at once, for samplers that have generations. `points` are asked first; what one
+        leaves out the sampler chooses. A job that goes on may have more of them than before.
         """
-        points = size(sampler, space)
+        exhausted = size(sampler, space)
         self.objective = objective
-        self.budget = budget if points is None else min(budget, points)
+        self.budget = budget if exhausted is None else min(budget, exhausted)
         self.base = base
         self.seed = seed
         self._settings = sampler
@@ -84,6 +86,7 @@ class OptunaStrategy:
         self._study = optuna.create_study(storage=self._storage, direction=objective.direction)
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._worst: float | None = None
+        self._points = dict(enumerate(points))
         self._ledger = Ledger()
 
     def ask(self, count: int) -> list[Proposal]:
@@ -130,6 +133,7 @@ class OptunaStrategy:
                 self._settle(outcome, self._value(outcome))
             number = proposal.number + 1
             notes.update(proposal.memo.get("study", {}))
+            self._points.pop(proposal.memo.get("point", -1), None)
         self._restore_notes(notes)
 
     def snapshot(self) -> bytes | None:
@@ -143,6 +147,9 @@ class OptunaStrategy:
 
     def _draw(self) -> Proposal:
         before = dict(self._storage.get_study_system_attrs(self._study_id))
+        place = next(iter(self._points), None)
+        if place is not None:
+            self._study.enqueue_trial(self._points.pop(place))
         trial = self._study.ask()
         for name, parameter in self._space.items():
             if is_active(parameter, trial.params):
@@ -151,7 +158,7 @@ class OptunaStrategy:
             number=trial.number,
             candidate=self.base.with_values(trial.params),
             parameters=trial.params,
-            memo=self._memo(trial.number, before),
+            memo=self._memo(trial.number, before) | ({} if place is None else {"point": place}),
         )
 
     def _memo(self, number: int, before: Mapping[str, Any]) -> dict[str, Any]:

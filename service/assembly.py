@@ -63,9 +63,15 @@ def build(job_json: str, past: Past) -> Plan:
 def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
     """Return the job's strategy, fresh, for populations of this size."""
     if isinstance(job, TuneJob):
-        trials = job.budget.trials
         return OptunaStrategy(
-            job.space, job.sampler, job.objective, trials, tuned(job), job.seed, population
+            job.space,
+            job.sampler,
+            job.objective,
+            job.budget.trials,
+            tuned(job),
+            job.seed,
+            population,
+            job.enqueue,
         )
     language = Language(job.language)
     template = Candidate(rule="g", seed=job.seed)

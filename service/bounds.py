@@ -6,7 +6,7 @@ from dsl.operands import Range, range_of
 from search.language import Language
 from search.samplers import size
 from search.settings import LanguageSettings
-from search.space import Categorical, Parameter
+from search.space import Categorical, Parameter, is_active, takes
 from search.words import fault, spelt
 from service.jobs import DiscoverJob, TuneJob
 
@@ -88,6 +88,34 @@ def of_sampler(job: TuneJob) -> Iterator[Fault]:
             ("sampler", "name"),
             f"{name} would try {points:,} points; allowed: up to {MOST_POINTS:,}; {remedy}",
         )
+
+
+def of_points(job: TuneJob) -> Iterator[Fault]:
+    """Yield the faults of points that a job wants tried, which must lie in its space."""
+    if job.enqueue and job.sampler.name in ("grid", "brute_force"):
+        yield ("enqueue",), f"{job.sampler.name} tries every point anyway; leave enqueue out"
+    if len(job.enqueue) > job.budget.trials:
+        told = f"{len(job.enqueue)} points are more than the budget of {job.budget.trials} trials"
+        yield ("enqueue",), f"{told}; leave some out or raise the budget"
+    for i, point in enumerate(job.enqueue):
+        for name, value in point.items():
+            where = ("enqueue", i, name)
+            parameter = job.space.get(name)
+            if parameter is None:
+                yield where, f"the space has no '{name}'; allowed: {', '.join(sorted(job.space))}"
+            elif not takes(parameter, value):
+                yield where, f"{name} cannot be {value}; allowed: {_words(parameter)}"
+            elif not is_active(parameter, point):
+                asked = ", ".join(sorted(parameter.when))
+                yield where, f"{name} depends on {asked}; give the point a value it asks for"
+
+
+def _words(parameter: Parameter) -> str:
+    if isinstance(parameter, Categorical):
+        return ", ".join(f"{choice}" for choice in parameter.choices)
+    steps = f" in steps of {parameter.step:g}" if (parameter.step or 1) != 1 else ""
+    kind = "whole numbers " if parameter.type == "int" else ""
+    return f"{kind}from {parameter.low:g} to {parameter.high:g}{steps}"
 
 
 def of_space(space: Mapping[str, Parameter], defaults: Mapping[str, float]) -> Iterator[Fault]:

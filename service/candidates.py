@@ -71,6 +71,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
                 yield ("comparison", "baselines", i), sentence
         return
     yield from bounds.of_sampler(job)
+    yield from bounds.of_points(job)
     if job.rule is not None:
         check(parse(job.rule))
         defaults = compile_rule(job.rule).hyperparameters

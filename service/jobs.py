@@ -20,7 +20,7 @@ from search.settings import (
     Reinforcement,
     StrategySettings,
 )
-from search.space import Categorical, SearchSpace
+from search.space import Categorical, Point, SearchSpace
 from service.conditions import check, is_condition, try_schedule
 from workers.protocol import (
     FINE_GRID,
@@ -107,6 +107,9 @@ class TuneJob(JobBase):
     sampler: SamplerSettings = TPE()
     pruner: PrunerSettings = NoPruner()
     budget: TuneBudget
+    enqueue: Annotated[tuple[Point, ...], Field(max_length=1000)] = ()
+    """Points to try first; the sampler chooses what one leaves out (POST /jobs/{id}/trials adds
+    more)."""
 
     @field_validator("schedule", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from dsl.candidate import Stage
 from dsl.outcome import TOLD, TrialState
+from search.space import Point
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from service.resources import TERMINAL, Job, JobState, Page
 from service.store import events, rules
@@ -218,6 +219,19 @@ def change(
         )
     )
     return get(connection, job_id)
+
+
+def enqueue(transaction: Transaction, job_id: str, points: Sequence[Point]) -> Job:
+    """Add points to those that a tune job tries first, while no dispatcher runs it."""
+    row = row_of(transaction.connection, job_id, lock=True)
+    if row.state not in _IDLE:
+        remedy = "pause the job first, and resume it afterwards"
+        raise StateConflict("add points", row.state, _IDLE, remedy)
+    spec: dict[str, Any] = dict(row.spec)
+    spec["enqueue"] = [*spec.get("enqueue", ()), *points]
+    JOB_SPEC.validate_python(spec)
+    transaction.connection.execute(update(jobs).where(jobs.c.id == job_id).values(spec=spec))
+    return get(transaction.connection, job_id)
 
 
 def clone(transaction: Transaction, job_id: str, name: str | None) -> Job:

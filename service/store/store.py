@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 
 from dsl.candidate import Proposal, Stage
 from dsl.outcome import Outcome
+from search.space import Point
 from service.resources import Curve, Event, Job, JobState, Page, RuleEntry, Standing, Trial
 from service.store import events, jobs, queue, recording, rules, tokens, trials
 from service.store.database import Database
@@ -130,6 +131,17 @@ class Store:
         """
         with self._database.write() as transaction:
             return jobs.change(transaction, job_id, name, notes, budget)
+
+    def enqueue(self, job_id: str, points: Sequence[Point]) -> Job:
+        """Add points for a tune job to try next, while it is QUEUED or PAUSED.
+
+        Raises:
+            NotFound: there is no such job.
+            StateConflict: the job runs or has ended.
+            ValueError: (pydantic's ValidationError) they are too many, or the job no tune job.
+        """
+        with self._database.write() as transaction:
+            return jobs.enqueue(transaction, job_id, points)
 
     def delete_job(self, job_id: str) -> None:
         """Delete an ended job with its trials, curves and events.

@@ -4,13 +4,14 @@ import threading
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Response
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from dsl.errors import RuleError
 from dsl.schema import Frozen
+from search.space import Point
 from service.candidates import faults
 from service.importance import Importance, importance_of
-from service.jobs import Count, JobSpec, Name
+from service.jobs import Count, JobSpec, Name, TuneJob
 from service.resources import Curve, Job, Page, Trial
 from service.store.query import Query as StoreQuery
 from service.store.store import Store
@@ -33,6 +34,12 @@ class JobPatch(Frozen):
     notes: Text | None = None
     budget: Count | None = None
     """New number of trials (tune) or rules (discover); not below what has been judged."""
+
+
+class Points(Frozen):
+    """Points for a tune job to try next."""
+
+    enqueue: Annotated[tuple[Point, ...], Field(min_length=1, max_length=1000)]
 
 
 class ClonePatch(Frozen):
@@ -71,15 +78,26 @@ def _refuse_nul(spec: Any) -> None:
         raise Problem(422, detail, [FieldError(pointer="#", detail=detail)])
 
 
-def _refuse_unable(spec: Any) -> None:
+def _refuse_unable(spec: Any, known_points: int = 0) -> None:
+    """Raise a Problem that tells the faults; points are counted from those already known."""
     try:
         found = list(faults(spec))
     except RuleError as error:
         raise rule_problem(error, "#/rule") from error
-    errors = [FieldError(pointer=pointer_of(where), detail=why) for where, why in found]
+    errors = [
+        FieldError(pointer=pointer_of(_counted(where, known_points)), detail=why)
+        for where, why in found
+    ]
     if errors:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         raise Problem(422, f"{errors[0].pointer}: {errors[0].detail}{more}", errors)
+
+
+def _counted(where: tuple[str | int, ...], known: int) -> tuple[str | int, ...]:
+    match where:
+        case ("enqueue", int(place), *rest):
+            return ("enqueue", place - known, *rest)
+    return where
 
 
 @router.post(
@@ -157,6 +175,24 @@ def steer(job_id: JobId, action: Literal["pause", "resume", "cancel"], store: St
 def trials(job_id: JobId, listing: ListingDep, store: StoreDep) -> Page[Trial]:
     """List a job's trials, by number unless `order_by` says otherwise."""
     return store.trials(job_id, listing.query())
+
+
+@router.post("/{job_id}/trials", summary="Enqueue points")
+def enqueue(job_id: JobId, points: Points, store: StoreDep) -> Job:
+    """Add points that a QUEUED or PAUSED tune job tries before its sampler's."""
+    found = store.job(job_id)
+    if not isinstance(found.spec, TuneJob):
+        raise Problem(409, f"job {job_id} is a discover job: it has no points to try")
+    known = len(found.spec.enqueue)
+    left = found.budget - max(known, sum(found.trials.values()))
+    if len(points.enqueue) > left:
+        detail = f"{len(points.enqueue)} points, but the budget has {max(left, 0)} trials left"
+        error = FieldError(pointer="#/enqueue", detail=f"{detail}; raise the budget first")
+        raise Problem(422, f"{error.pointer}: {error.detail}", [error])
+    _refuse_unable(
+        found.spec.model_copy(update={"enqueue": found.spec.enqueue + points.enqueue}), known
+    )
+    return store.enqueue(job_id, points.enqueue)
 
 
 @router.get("/{job_id}/trials/{number}", summary="One trial")

@@ -1,0 +1,92 @@
+"""Points that a person wants tried: with the job, and added while it is paused."""
+
+from typing import Any
+
+import pytest
+
+from dsl.outcome import Outcome, TrialState
+from service.assembly import strategy_of
+from service.jobs import TuneJob
+from tests.service.web.conftest import DISCOVER, TUNE, Live
+
+SPACE = {
+    "lr": {"type": "float", "low": 1e-5, "high": 1, "log": True},
+    "schedule.name": {"type": "categorical", "choices": ["constant", "exponential"]},
+    "schedule.gamma": {
+        "type": "float", "low": 0.5, "high": 1, "when": {"schedule.name": ["exponential"]},
+    },
+    "schedule.warmup": {"type": "int", "low": 0, "high": 50, "step": 10},
+}  # fmt: skip
+WHOLE = {"lr": 0.01, "schedule.name": "exponential", "schedule.gamma": 0.9, "schedule.warmup": 20}
+BODY = {**TUNE, "space": SPACE, "budget": {"trials": 20, "steps": 10}}
+
+
+def test_points_are_asked_first_and_added_ones_next(live: Live) -> None:
+    job_id = live.submit({**BODY, "enqueue": [WHOLE, {"lr": 0.5}]})
+    spec = live.store.job(job_id).spec
+    assert isinstance(spec, TuneJob)
+    strategy = strategy_of(spec)
+    asked = strategy.ask(4)
+    assert asked[0].parameters == WHOLE
+    assert asked[1].parameters["lr"] == 0.5
+    assert asked[1].parameters.keys() >= {"schedule.name", "schedule.warmup"}
+    told = [
+        Outcome(number=p.number, state=TrialState.COMPLETE, metrics={"validation_loss": 1.0})
+        for p in asked[:3]
+    ]
+    strategy.tell(told)
+    answer = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.25}]})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["spec"]["enqueue"] == [WHOLE, {"lr": 0.5}, {"lr": 0.25}]
+    spec = live.store.job(job_id).spec
+    assert isinstance(spec, TuneJob)
+    again = strategy_of(spec)
+    again.restore([*zip(asked[:3], told, strict=True), (asked[3], None)], None)
+    following = again.ask(3)
+    assert following[0] == asked[3]
+    assert following[1].parameters["lr"] == 0.25
+    assert following[1].number == 4
+    assert following[2].parameters["lr"] not in (0.01, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "words"),
+    [
+        ({"enqueue": [{"lr": 0.1}, {"lr": 2}]}, "#/enqueue/1/lr", "from 1e-05 to 1"),
+        ({"enqueue": [{"beta1": 0.9}]}, "#/enqueue/0/beta1", "allowed: lr, schedule.gamma"),
+        ({"enqueue": [{"schedule.name": "cosine"}]}, "#/enqueue/0/schedule.name",
+         "allowed: constant, exponential"),
+        ({"enqueue": [{"schedule.gamma": 0.9}]}, "#/enqueue/0/schedule.gamma",
+         "depends on schedule.name"),
+        ({"enqueue": [{"schedule.warmup": 15}]}, "#/enqueue/0/schedule.warmup",
+         "whole numbers from 0 to 50 in steps of 10"),
+        ({"enqueue": [{"lr": 0.1}] * 21}, "#/enqueue", "budget of 20"),
+        ({"enqueue": [{"lr": 0.1}], "sampler": {"name": "grid"},
+          "space": {"lr": SPACE["lr"]}}, "#/enqueue", "tries every point"),
+    ],
+)  # fmt: skip
+def test_points_outside_the_space_are_refused(
+    shared: Live, change: dict[str, Any], pointer: str, words: str
+) -> None:
+    answer = shared.http.post("/jobs?validate_only=true", json={**BODY, **change})
+    assert answer.status_code == 422, answer.text
+    found = {fault["pointer"]: fault["detail"] for fault in answer.json()["errors"]}
+    assert words in found[pointer], found
+
+
+def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:
+    job_id = live.submit({**BODY, "enqueue": [WHOLE]})
+    wrong = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}, {"lr": 2}]})
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"][0]["pointer"] == "#/enqueue/1/lr"
+    many = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}] * 20})
+    assert many.status_code == 422
+    assert "19 trials left" in many.json()["errors"][0]["detail"]
+    live.claim()
+    running = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
+    assert running.status_code == 409
+    assert "pause the job first" in running.text
+    other = live.submit(DISCOVER)
+    answer = live.http.post(f"/jobs/{other}/trials", json={"enqueue": [{"lr": 0.1}]})
+    assert answer.status_code == 409
+    assert "discover" in answer.text
