@@ -17,6 +17,10 @@ from workers.single import refusal
 from workers.tasks.registry import find_task
 from workers.tasks.task import Task
 
+STRIDE = 10
+"""Steps between two points of a curve, at least, where every rate runs to the end, though one
+curve is kept: on small models measuring would take a third of the time."""
+
 
 def judge(
     evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
@@ -86,6 +90,8 @@ class _Judgement:
     ) -> None:
         self._task, self._protocol, self._device = task, protocol, device
         self._cases = [_Case(each.number, each.candidate) for each in proposals]
+        most = protocol.steps if protocol.grid_steps is not None else protocol.steps // STRIDE
+        self._points = max(1, min(POINTS, most))
 
     def outcomes(self) -> list[Outcome]:
         """Screen, choose rates, train.
@@ -123,7 +129,7 @@ class _Judgement:
             short = short.model_copy(update=update)
         rates = protocol.learning_rates
         kept = whole and not protocol.test
-        found = self._train(cases, [rates] * len(cases), short, POINTS if whole else 1)
+        found = self._train(cases, [rates] * len(cases), short, self._points if kept else 1)
         for case, by_rate in zip(cases, found, strict=True):
             best = _best(by_rate, protocol)
             if best is None:
@@ -141,7 +147,7 @@ class _Judgement:
         cases = [case for case in self._cases if not case.reason and not case.results]
         rates = [[case.candidate.lr] for case in cases]
         for case, by_rate in zip(
-            cases, self._train(cases, rates, self._protocol, POINTS), strict=True
+            cases, self._train(cases, rates, self._protocol, self._points), strict=True
         ):
             case.results = by_rate[0]
         for case in self._cases:

@@ -99,17 +99,20 @@ def _share(device: torch.device) -> float:
     return SHARE.get(device.type, 0.5 / (os.cpu_count() or 1))
 
 
+_TRIED: tuple[Split, ...] = ("train", "validation")
+"""What a trial reads. The test split, about as large as the validation split, is read once only."""
+
+
 @lru_cache(maxsize=64)
 def _of_model(task: Task, protocol: Protocol, device: torch.device, dtype: torch.dtype) -> int:
     """Return the bytes of one row's weights, gradients, batch, activations and measurement."""
     with torch.no_grad():
         ground = Ground(task, protocol, str(device), dtype)
-        splits: tuple[Split, ...] = ("validation", "test") if protocol.test else ("validation",)
-        for split in ("train", *splits):
+        for split in _TRIED:
             ground.data.split(split)
         try:
             rows = min(TRIED, max(1, CACHED // TRIED // ground.layout.width))
-            few, more = (_peak(ground, count, splits) for count in (rows, 2 * rows))
+            few, more = (_peak(ground, count) for count in (rows, 2 * rows))
         except Exception as error:
             if out_of_memory(error):
                 return UNLIMITED
@@ -117,11 +120,11 @@ def _of_model(task: Task, protocol: Protocol, device: torch.device, dtype: torch
     return max((more - few) // rows, 1)
 
 
-def _peak(ground: Ground, rows: int, splits: Sequence[Split]) -> int:
+def _peak(ground: Ground, rows: int) -> int:
     candidates = [Candidate(rule="g", lr=1e-6, seed=seed) for seed in range(rows)]
     with Peak() as peak:
         stack = Stack(ground, range(rows), candidates)
         stack.advance(1)
-        for split in splits if stack.rows else ():
-            stack.measure(split)
+        if stack.rows:
+            stack.measure("validation")
     return int(peak.bytes)

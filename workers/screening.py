@@ -30,7 +30,7 @@ from workers.tasks.task import Task
 STEPS, TOTAL = 10, 100
 """Steps that are taken, and what the rule is told of their number (T)."""
 
-SIZE, COUNT = 16, 4
+SIZE, COUNT = 16, 8
 """Weights of a quadratic, and quadratics of each scale."""
 
 SCALES = ((0.1, 1.0), (1.0, 1.0), (10.0, 1.0))

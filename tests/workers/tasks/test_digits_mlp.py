@@ -70,3 +70,11 @@ def test_measures_by_hand_equal_those_of_the_module() -> None:
             assert set(found) == set(expected)
             for name, value in expected.items():
                 torch.testing.assert_close(found[name][i], value)
+
+
+def test_equal_logits_are_no_answer_however_large_they_are() -> None:
+    layout = Layout(TASK.initial(0))
+    flat = torch.full((1, layout.width), 1e12)
+    found = TASK.stacked().measure(layout.views(flat), {}, TASK.examples("validation"))
+    assert float(found["loss"][0]) == pytest.approx(2.302585, abs=1e-6)
+    assert float(found["accuracy"][0]) < 0.2
