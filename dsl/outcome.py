@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from dsl.schema import Frozen, Real, Whole
+from dsl.schema import Frozen, Precision, Real, Whole
 
 
 class TrialState(StrEnum):
@@ -88,3 +88,9 @@ class Outcome(Frozen):
 
     slots: Whole = 0
     """Numbers of optimizer state per weight."""
+
+    batch_size: Whole = 64
+    """Examples in a training step."""
+
+    precision: Precision = "float32"
+    """In which its training steps were computed."""

@@ -63,15 +63,17 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
         RuleError: The job's own rule is none.
     """
     yield from bounds.of_objective(job)
+    yield from bounds.of_rates(job.protocol.learning_rates, "protocol")
     if isinstance(job, DiscoverJob):
         yield from bounds.of_language(job.language)
-        yield from bounds.of_rates(job.protocol.learning_rates)
+        yield from bounds.of_rates(job.comparison.learning_rates, "comparison")
         for i, name in enumerate(job.comparison.baselines):
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):
                 yield ("comparison", "baselines", i), sentence
         return
     yield from bounds.of_sampler(job)
     yield from bounds.of_points(job)
+    yield from bounds.of_warm_start(job)
     if job.rule is not None:
         check(parse(job.rule))
         defaults = compile_rule(job.rule).hyperparameters

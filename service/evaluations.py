@@ -5,32 +5,20 @@ import hashlib
 from dsl.candidate import Stage
 from search.comparison import fresh_seed
 from service.jobs import DiscoverJob, TuneJob
-from workers.protocol import Evaluation, Protocol
+from workers.protocol import Evaluation, NoPruner, Protocol
 
 
 def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
     """Return the task and the protocol of each stage."""
     compared = {"metric": job.objective.metric, "direction": job.objective.direction}
+    asked = job.protocol.model_dump() | compared
     if isinstance(job, TuneJob):
-        search = Protocol(steps=job.budget.steps, pruner=job.pruner, **compared)
+        tuned = {"steps": job.budget.steps, "pruner": job.pruner}
+        search = Protocol.model_validate(asked | tuned)
         return Evaluation(task=job.task, protocols={Stage.SEARCH: search})
-    asked = job.protocol
-    search = Protocol(
-        steps=asked.steps,
-        learning_rates=asked.learning_rates,
-        grid_steps=asked.grid_steps,
-        seeds=asked.seeds,
-        **compared,
-    )
-    comparison = Protocol(
-        steps=job.comparison.steps,
-        learning_rates=job.comparison.learning_rates,
-        # Every learning rate runs to the end: a short run flatters rules that start fast.
-        grid_steps=None,
-        seeds=job.comparison.seeds,
-        test=True,
-        **compared,
-    )
+    search = Protocol.model_validate(asked)
+    read = job.comparison.model_dump(exclude={"top", "baselines"}) | {"test": True}
+    comparison = Protocol.model_validate(read | compared)
     return Evaluation(task=job.task, protocols={Stage.SEARCH: search, Stage.COMPARISON: comparison})
 
 
@@ -38,8 +26,8 @@ def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
     """Return for each stage 32 hexadecimal digits: task, whole protocol and first seed.
 
     Candidates of equal behaviour that were tried under equal conditions have equal outcomes. The
-    trials of a tune job differ in numbers drawn from a continuum and may be pruned beside each
-    other, so theirs are never looked up.
+    trials of a tune job differ in numbers drawn from a continuum, and those that a pruner compares
+    depend on each other, so theirs are never looked up.
     """
     if isinstance(job, TuneJob):
         return {}
@@ -47,6 +35,8 @@ def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
     seeds[Stage.COMPARISON] = fresh_seed(job.seed)
     found = {}
     for stage, protocol in whole.protocols.items():
+        if not isinstance(protocol.pruner, NoPruner):
+            continue
         own = whole.model_copy(update={"protocols": {Stage.SEARCH: protocol}})
         said = f"{own.model_dump_json()} {seeds[stage]}"
         found[stage] = hashlib.sha256(said.encode()).hexdigest()[:32]

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dsl.candidate import ScheduleSpec
-from dsl.schema import Frozen, Seed
+from dsl.schema import Frozen, Precision, Seed
 from dsl.text import MAX_LENGTH
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY
@@ -22,9 +22,11 @@ from search.settings import (
 )
 from search.space import Categorical, Point, SearchSpace
 from service.conditions import check, is_condition, try_schedule
+from service.warm_start import WarmStart
 from workers.protocol import (
     FINE_GRID,
     GRID,
+    BatchSize,
     LearningRate,
     NoPruner,
     PrunerSettings,
@@ -36,6 +38,8 @@ from workers.tasks.registry import TASKS
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w .,:;()+\-]+$")]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Baseline = Annotated[str, Field(max_length=64)]
+LearningRates = Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)]
+Seeds = Annotated[int, Field(strict=True, ge=1, le=64)]
 
 
 def _known(optimizer: str, *at: str | int) -> str:
@@ -85,6 +89,30 @@ class JobBase(Frozen):
         return objective
 
 
+class Training(Frozen):
+    """What every run of a job has in common, in a stage of it."""
+
+    batch_size: BatchSize = 64
+    """Examples in a training step."""
+
+    precision: Precision = "float32"
+    """`tf32` (on a GPU; elsewhere float32) and `bfloat16` compute training steps faster and less
+    exactly. Weights, optimizer states, losses and measurements are float32 in each."""
+
+
+class TuneProtocol(Training):
+    """How each trial of a tune job is judged, beside `budget.steps` and `pruner`."""
+
+    learning_rates: LearningRates = GRID
+    """The grid, for a job that gives a rule by its text and searches no `lr`."""
+
+    grid_steps: Steps | None = 100
+    """Steps of the short run at each of them; null lets the full run itself choose."""
+
+    seeds: Seeds = 1
+    """Runs of every trial, of which the mean counts; the pruner stops them together."""
+
+
 class TuneBudget(Frozen):
     """How much a tune job may spend."""
 
@@ -106,10 +134,14 @@ class TuneJob(JobBase):
     space: SearchSpace
     sampler: SamplerSettings = TPE()
     pruner: PrunerSettings = NoPruner()
+    protocol: TuneProtocol = TuneProtocol()
     budget: TuneBudget
     enqueue: Annotated[tuple[Point, ...], Field(max_length=1000)] = ()
     """Points to try first; the sampler chooses what one leaves out (POST /jobs/{id}/trials adds
     more)."""
+
+    warm_start: WarmStart | None = None
+    """What the sampler learns before the first trial, from an earlier job."""
 
     @field_validator("schedule", mode="before")
     @classmethod
@@ -193,24 +225,52 @@ class DiscoverBudget(Frozen):
     """Distinct rules judged: trained, or rejected for a stated reason."""
 
 
-class SearchProtocol(Frozen):
-    """How each rule is judged during the search: Bello et al. 2017, section 4, scaled down."""
+class SearchProtocol(Training):
+    """How each rule is judged during the search: Bello et al. 2017, section 4, scaled down.
 
-    learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)] = GRID
+    A short run at every learning rate, then a full run at the best; several seeds; a floor for
+    rules that diverge. Stronger protocols take more of each.
+    """
+
+    learning_rates: LearningRates = GRID
+    """The grid, of which each rule gets its best rate."""
+
     grid_steps: Steps | None = 60
+    """Steps of the short run at each of them; null lets the full run itself choose."""
+
     steps: Steps = 200
-    seeds: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """Steps of the full run."""
+
+    seeds: Seeds = 1
+    """Runs of every rule at every rate, of which the mean counts."""
+
+    pruner: PrunerSettings = NoPruner()
+    """Stops full runs that fall behind those of the rules they are trained beside, so that a rule's
+    value depends on these too, and is never taken over from an earlier job."""
 
 
-class Comparison(Frozen):
-    """After the search: the best rules beside the baselines, with fresh seeds, test split read."""
+class Comparison(Training):
+    """After the search: the best rules beside the baselines, with fresh seeds, test split read.
+
+    It has no pruner: all that is compared runs to its end.
+    """
 
     top: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
-    learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)] = (
-        FINE_GRID
-    )
-    seeds: Annotated[int, Field(strict=True, ge=1, le=64)] = 5
+    """How many of the rules found are compared."""
+
+    learning_rates: LearningRates = FINE_GRID
+    """The grid, of which rules and baselines alike get their best rate."""
+
+    grid_steps: Steps | None = None
+    """Steps of a short run that chooses the rate; null lets the full run itself choose, since a
+    short one flatters rules that start fast."""
+
+    seeds: Seeds = 5
+    """Runs of each at every rate."""
+
     steps: Steps = 300
+    """Steps of the full run."""
+
     baselines: Annotated[tuple[Baseline, ...], Field(max_length=64)] = (
         "sgd",
         "momentum",
@@ -218,6 +278,7 @@ class Comparison(Frozen):
         "adam",
         "adamw",
     )
+    """Names of hand-made optimizers (GET /optimizers)."""
 
     @field_validator("baselines")
     @classmethod

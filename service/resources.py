@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from dsl.candidate import Decay, Stage
 from dsl.outcome import Measurement, Origin, TrialState
-from dsl.schema import Frozen, Real
+from dsl.schema import Frozen, Precision, Real
 from service.jobs import JobSpec
 
 
@@ -85,6 +85,10 @@ class Trial(Frozen):
     cost_steps: int = 0
     cost_seconds: Real = 0.0
     slots: int = 0
+    batch_size: int = 64
+    precision: Precision = "float32"
+    """In which its training steps were computed."""
+
     one_by_one: bool = False
     """It was trained in an ordinary loop over one model at a time, not stacked with others."""
 
@@ -144,6 +148,11 @@ class Standing(Frozen):
     """Steps of the full run; rows of different length are not comparable."""
 
     slots: int
+    batch_size: int = 64
+    precision: Precision = "float32"
+    """In which the training steps were computed; rows that differ in it, or in the batch size, are
+    not comparable."""
+
     failed_comparison: str | None = None
     """Why the optimizer came to nothing in a comparison, where only its search has a figure."""
 

@@ -223,6 +223,8 @@ def _outcome(case: _Case, protocol: Protocol, seconds: float) -> Outcome:
         "cost_steps": case.cost,
         "cost_seconds": seconds,
         "slots": results[0].slots if results else 0,
+        "batch_size": protocol.batch_size,
+        "precision": protocol.precision,
         "one_by_one": case.candidate.imported or any(each.one_by_one for each in results),
         "obstacle": next((each.obstacle for each in results if each.obstacle), None),
     }

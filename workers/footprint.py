@@ -12,7 +12,7 @@ from dsl.compile import compile_rule
 from workers.memory import UNLIMITED, Peak, free_bytes, out_of_memory
 from workers.protocol import Protocol
 from workers.stack import Ground, Stack
-from workers.tasks.task import Split, Task
+from workers.tasks.task import Task
 
 CACHED = 640_000
 """Weights of one stack on a CPU, where weights, gradients and states should stay in the cache."""
@@ -99,17 +99,17 @@ def _share(device: torch.device) -> float:
     return SHARE.get(device.type, 0.5 / (os.cpu_count() or 1))
 
 
-_TRIED: tuple[Split, ...] = ("train", "validation")
-"""What a trial reads. The test split, about as large as the validation split, is read once only."""
-
-
 @lru_cache(maxsize=64)
 def _of_model(task: Task, protocol: Protocol, device: torch.device, dtype: torch.dtype) -> int:
-    """Return the bytes of one row's weights, gradients, batch, activations and measurement."""
+    """Return the bytes of one row's weights, gradients, batch, activations and measurement.
+
+    The test split, about as large as the validation split, is not touched: it is read once, at the
+    end.
+    """
     with torch.no_grad():
         ground = Ground(task, protocol, str(device), dtype)
-        for split in _TRIED:
-            ground.data.split(split)
+        ground.data.split("train")
+        ground.data.split("validation")
         try:
             rows = min(TRIED, max(1, CACHED // TRIED // ground.layout.width))
             few, more = (_peak(ground, count) for count in (rows, 2 * rows))

@@ -206,6 +206,7 @@ def _select() -> Select[Any]:
             rules.c.text.label("rule"),
             _NAME.label("label"),
             trials.c.proposal,
+            trials.c.outcome,
             _failure().label("failed_comparison"),
         )
         .join_from(standings, rules)
@@ -245,6 +246,8 @@ def _standing(row: Row[Any]) -> Standing:
         decay=candidate.decay,
         weight_decay=candidate.weight_decay,
         schedule=candidate.schedule.name,
+        batch_size=row.outcome.get("batch_size", 64),
+        precision=row.outcome.get("precision", "float32"),
     )
 
 

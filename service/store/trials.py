@@ -199,6 +199,8 @@ def _trial(row: Row[Any]) -> Trial:
         cost_steps=row.cost_steps,
         cost_seconds=row.cost_seconds,
         slots=told.get("slots", 0),
+        batch_size=told.get("batch_size", 64),
+        precision=told.get("precision", "float32"),
         one_by_one=told.get("one_by_one", False),
         obstacle=told.get("obstacle"),
         origin=told.get("origin"),

@@ -24,7 +24,7 @@ EXAMPLES: dict[str, Any] = {
     "budget": {"trials": 100},
     "strategy": {"name": "reinforcement"},
     "language": {"preset": "nos", "groups": 2},
-    "protocol": {"steps": 200},
+    "protocol": {"seeds": 3},
     "learning_rates": [0.01, 0.1, 1.0],
     "comparison": {"top": 10, "seeds": 5},
     "baselines": ["sgd", "adamw"],

@@ -6,6 +6,7 @@ from math import log10
 from typing import Literal
 
 from dsl.candidate import Decay, Stage
+from dsl.schema import Precision
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY
 from service.resources import Standing, Trial
@@ -43,6 +44,8 @@ class Row:
     decay: Decay = "none"
     weight_decay: float = 0.0
     schedule: str = "constant"
+    batch_size: int = 64
+    precision: Precision = "float32"
     reason: str | None = None
 
     @property
@@ -109,6 +112,8 @@ def from_trial(trial: Trial, task: str, metric: str) -> Row | None:
         trial.decay,
         trial.weight_decay,
         trial.schedule,
+        trial.batch_size,
+        trial.precision,
         trial.reason or (None if trial.value is not None else trial.state.lower()),
     )
 

@@ -57,6 +57,17 @@ def test_what_is_no_rule_is_refused(store: Store) -> None:
             store.add_rule(text)
 
 
+def test_a_standing_says_how_it_was_computed(store: Store) -> None:
+    job, claim = running(store)
+    store.record_asked(claim, [proposal(0), proposal(1, "sign(g)")])
+    told = [complete(0, 0.3, precision="bfloat16", batch_size=32), complete(1, 0.4)]
+    store.record_told(claim, told, None)
+    rows = store.standings(Query()).items
+    assert [(row.precision, row.batch_size) for row in rows] == [("bfloat16", 32), ("float32", 64)]
+    trials = [store.trial(job.id, number) for number in (0, 1)]
+    assert [(t.precision, t.batch_size) for t in trials] == [("bfloat16", 32), ("float32", 64)]
+
+
 def test_one_row_for_each_rule_with_its_best(store: Store) -> None:
     job, claim = running(store, discover())
     store.record_asked(claim, [proposal(i, rule) for i, rule in enumerate((NEW, NEW, "g", NEW))])

@@ -153,6 +153,45 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
         {**DISCOVER, "comparison": {"baselines": ["sgd", "adamx"]}},
         "#/comparison/baselines/1", ["'adamx'", "adamw"],
     ),
+    "unknown precision of a tune job": (
+        {**TUNE, "protocol": {"precision": "float16"}},
+        "#/protocol/precision", ["'float32'", "'tf32'", "'bfloat16'", '"float16"'],
+    ),
+    "unknown precision of a comparison": (
+        {**DISCOVER, "comparison": {"precision": 16}},
+        "#/comparison/precision", ["'float32'", "'tf32'", "'bfloat16'", "16"],
+    ),
+    "batches of nothing": (
+        {**TUNE, "protocol": {"batch_size": 0}}, "#/protocol/batch_size", ["1 or more", "0"],
+    ),
+    "batches of everything": (
+        {**DISCOVER, "protocol": {"batch_size": BIG}}, "#/protocol/batch_size", ["65536"],
+    ),
+    "too many seeds": (
+        {**TUNE, "protocol": {"seeds": 65}}, "#/protocol/seeds", ["64 or less", "65"],
+    ),
+    "steps of a tune job in its protocol": (
+        {**TUNE, "protocol": {"steps": 5}}, "#/protocol/steps", ["'steps'", "seeds", "grid_steps"],
+    ),
+    "a short run of a fraction": (
+        {**DISCOVER, "comparison": {"grid_steps": 0.5}}, "#/comparison/grid_steps", ["0.5"],
+    ),
+    "a pruner of a comparison": (
+        {**DISCOVER, "comparison": {"pruner": {"name": "none"}}},
+        "#/comparison/pruner", ["'pruner'", "baselines"],
+    ),
+    "unknown pruner of a discover job": (
+        {**DISCOVER, "protocol": {"pruner": {"name": "axe"}}},
+        "#/protocol/pruner/name", ["'axe'", "successive_halving"],
+    ),
+    "a learning rate twice in a comparison": (
+        {**DISCOVER, "comparison": {"learning_rates": [0.1, 0.1]}},
+        "#/comparison/learning_rates/1", ["0.1 is there already, at index 0"],
+    ),
+    "an absurd learning rate of a tune job": (
+        {**TUNE, "protocol": {"learning_rates": [1.0, 1e300]}},
+        "#/protocol/learning_rates/1", ["1e+300", "1e+06"],
+    ),
     "no learning rates": (
         {**DISCOVER, "protocol": {"learning_rates": []}},
         "#/protocol/learning_rates", ["at least 1"],
@@ -338,6 +377,22 @@ GOOD: dict[str, dict[str, Any]] = {
     "QHAdam's own share": {
         **changed(TUNE, "space", {"nu2": {"type": "categorical", "choices": [0.7, 1]}}),
         "optimizer": "qhadam",
+    },
+    "a strong protocol for every stage": {
+        **DISCOVER,
+        "protocol": {
+            "learning_rates": [0.01, 0.1], "grid_steps": None, "steps": 500, "seeds": 5,
+            "batch_size": 128, "precision": "bfloat16",
+            "pruner": {"name": "successive_halving", "reduction": 2, "min_steps": 20},
+        },
+        "comparison": {"grid_steps": 50, "seeds": 10, "batch_size": 32, "precision": "tf32"},
+    },
+    "a strong protocol for trials": {
+        **TUNE,
+        "protocol": {
+            "learning_rates": [0.1], "grid_steps": 10, "seeds": 64, "batch_size": 65_536,
+            "precision": "tf32",
+        },
     },
     "nothing found is compared": {**DISCOVER, "comparison": {"top": 0}},
     "the largest accuracy": {
