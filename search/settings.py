@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dsl.schema import Frozen, Real
+from dsl.text import MAX_LENGTH
 from search.words import PRESETS, Lists, spelt
 
 Unit = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
@@ -67,13 +68,41 @@ class Reinforcement(Frozen):
     """Weight of the past in the moving-average baseline."""
 
 
+class Evolution(Frozen):
+    """Regularised evolution (Real et al. 2019): the youngest rules have children, the oldest die.
+
+    Populations of 100 to 1,000 are for tens of thousands of rules; the defaults are for hundreds
+    to thousands.
+    """
+
+    name: Literal["evolution"] = "evolution"
+    population: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 64
+    tournament: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 8
+    """Members drawn, the best of which has a child."""
+
+    crossover: Unit = 0.2
+    """Share of children with two parents."""
+
+    changes: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
+    """Changes at most of a child that goes on saying a known rule."""
+
+    constants: bool = False
+    """Whether numbers in rules are changed too."""
+
+    start: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)], ...],
+        Field(max_length=256),
+    ] = ()
+    """Rules to start from: texts, or names of the catalogue."""
+
+
 class Random(Frozen):
     """Uniform sampling under the language's masks."""
 
     name: Literal["random"] = "random"
 
 
-StrategySettings = Annotated[Reinforcement | Random, Field(discriminator="name")]
+StrategySettings = Annotated[Reinforcement | Evolution | Random, Field(discriminator="name")]
 
 Reward = Literal["negative_log", "value"]
 """`negative_log`: -log of the objective, for losses; `value`: the objective, signed to maximise."""

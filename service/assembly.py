@@ -8,15 +8,18 @@ import math
 from dsl.candidate import Candidate
 from optimizers.library import LIBRARY
 from search.comparison import WithComparison
-from search.discovery import RandomStrategy, ReinforcementStrategy
+from search.discovery import RandomStrategy
+from search.evolution import EvolutionStrategy
 from search.language import Language
-from search.settings import Reinforcement
+from search.reinforcement import ReinforcementStrategy
+from search.settings import Evolution, Reinforcement
 from search.strategy import History, Known, Strategy
 from search.tune_searcher import PopulationSearcher
 from search.tuning import OptunaStrategy
 from service.candidates import baseline, tuned
 from service.evaluations import evaluation_of
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
+from service.starting import rule_named
 from workers.driver import Plan, capacity
 
 ROUNDS = 5
@@ -78,6 +81,9 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
     common = (language, job.objective, job.budget.rules, template, job.seed)
     if isinstance(job.strategy, Reinforcement):
         inner: Strategy = ReinforcementStrategy(*common, job.strategy)
+    elif isinstance(job.strategy, Evolution):
+        start = tuple(rule_named(rule) for rule in job.strategy.start)
+        inner = EvolutionStrategy(*common, job.strategy.model_copy(update={"start": start}))
     else:
         inner = RandomStrategy(*common)
     baselines = [(name, baseline(name, job.seed)) for name in job.comparison.baselines]

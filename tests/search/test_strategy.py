@@ -5,8 +5,10 @@ import pytest
 
 from dsl.candidate import Candidate
 from search.comparison import WithComparison
-from search.discovery import RandomStrategy, ReinforcementStrategy
+from search.discovery import RandomStrategy
+from search.evolution import EvolutionStrategy
 from search.language import Language
+from search.reinforcement import ReinforcementStrategy
 from search.sampler_settings import (
     CMAES,
     GP,
@@ -19,7 +21,7 @@ from search.sampler_settings import (
     RandomPoints,
     SamplerSettings,
 )
-from search.settings import LanguageSettings, Objective, Reinforcement
+from search.settings import Evolution, LanguageSettings, Objective, Reinforcement
 from search.space import Categorical, Float, Int
 from search.strategy import Strategy
 from search.tuning import OptunaStrategy
@@ -67,6 +69,12 @@ def reinforcement() -> Strategy:
     return ReinforcementStrategy(language, Objective(), 30, TEMPLATE, 5, settings)
 
 
+def evolution() -> Strategy:
+    language = Language(LanguageSettings(groups=2))
+    settings = Evolution(population=8, tournament=3, crossover=0.5, start=("adam", "w * g"))
+    return EvolutionStrategy(language, Objective(), 30, TEMPLATE, 5, settings)
+
+
 def compared(inner: Callable[[], Strategy]) -> Strategy:
     return WithComparison(inner(), Objective(), 3, BASELINES, seed=5)
 
@@ -75,8 +83,10 @@ MAKERS: dict[str, Callable[[], Strategy]] = {
     **{name: partial(optuna, settings) for name, settings in SAMPLERS.items()},
     "random": random,
     "reinforcement": reinforcement,
+    "evolution": evolution,
     "random, compared": lambda: compared(random),
     "reinforcement, compared": lambda: compared(reinforcement),
+    "evolution, compared": lambda: compared(evolution),
 }
 
 

@@ -5,8 +5,12 @@ from typing import Any
 import pytest
 
 from dsl.candidate import Stage
+from dsl.canonical import canonical_text
+from optimizers.catalogue import CATALOGUE
 from search.comparison import WithComparison
-from search.discovery import RandomStrategy, ReinforcementStrategy
+from search.discovery import RandomStrategy
+from search.evolution import EvolutionStrategy
+from search.reinforcement import ReinforcementStrategy
 from service.assembly import population_of, strategy_of
 from service.candidates import tuned
 from service.evaluations import evaluation_of
@@ -83,7 +87,12 @@ def test_only_the_comparison_reads_the_test_split() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("reinforcement", ReinforcementStrategy), ("random", RandomStrategy)]
+    ("name", "kind"),
+    [
+        ("reinforcement", ReinforcementStrategy),
+        ("evolution", EvolutionStrategy),
+        ("random", RandomStrategy),
+    ],
 )
 def test_a_discover_job_compares_what_its_strategy_finds(name: str, kind: type) -> None:
     strategy = strategy_of(discover(strategy={"name": name}))
@@ -99,6 +108,13 @@ def test_a_discover_job_compares_what_its_strategy_finds(name: str, kind: type) 
     first = strategy.ask(1)[0]
     assert first.candidate.lr is None
     assert first.candidate.seed == 3
+
+
+def test_evolution_starts_from_rules_by_name_or_text() -> None:
+    start = ["lion", "sign(g) * abs(m)"]
+    strategy = strategy_of(discover(strategy={"name": "evolution", "start": start}))
+    rules = [proposal.candidate.rule for proposal in strategy.ask(2)]
+    assert rules == [canonical_text(CATALOGUE["lion"].rule), canonical_text(start[1])]
 
 
 def test_populations_leave_the_sampler_rounds_to_learn_in() -> None:

@@ -148,6 +148,10 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
     "a language without the gradient": (
         changed(DISCOVER, "language.operands", ["w", "1"]), "#/language", ["say no rule", "with g"],
     ),
+    "a rule to start from that is none": (
+        {**DISCOVER, "strategy": {"name": "evolution", "start": ["adam", "adamm"]}},
+        "#/strategy/start/1", ["'adamm'", "catalogue", "'adam'"],
+    ),
     "five groups": (changed(DISCOVER, "language.groups", 5), "#/language/groups", ["4", "5"]),
     "unknown baseline": (
         {**DISCOVER, "comparison": {"baselines": ["sgd", "adamx"]}},

@@ -1,0 +1,131 @@
+"""Regularised evolution of rules (Real et al. 2019, arXiv 1802.01548; Chen et al. 2023, Lion)."""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from dsl.candidate import Candidate, Proposal
+from dsl.expression import Expression, Node
+from dsl.text import format_rule, parse
+from dsl.validate import check
+from search.controller import uniform
+from search.discovery import Drawn, Repeat, RuleStrategy, rule_of
+from search.language import Language
+from search.mutation import Variation, inlined
+from search.reward import FLOOR, natural_reward
+from search.settings import Evolution, Objective
+
+ROUNDS = 24
+"""Rounds of children in which one call of `ask` looks for rules that are new."""
+
+EVEN_ROUNDS = 8
+EVEN_ROWS = 256
+"""After those, rounds of strings; nothing new in them all means that nothing is left."""
+
+
+class Member(NamedTuple):
+    """A rule that was trained."""
+
+    number: int
+    reward: float
+    rule: str
+
+
+class EvolutionStrategy(RuleStrategy):
+    """A population of the youngest rules; the best of a few drawn from it has a child.
+
+    The first rules are those the search is started from, then strings of the language drawn
+    evenly, until the population is full. From then on each rule is a child: the best of a
+    tournament, mutated, or crossed with the best of another one. The oldest dies, however good:
+    the population is the last ones trained, by number. So the rows say everything, there is no
+    snapshot, and outcomes may come in any order. A child that is known already is changed once
+    more.
+    """
+
+    def __init__(
+        self,
+        language: Language,
+        objective: Objective,
+        budget: int,
+        template: Candidate,
+        seed: int,
+        settings: Evolution,
+        identity: Callable[[str], str | None] = rule_of,
+    ) -> None:
+        """Search as `settings` say; see `RuleStrategy` for the rest.
+
+        Raises:
+            RuleError: a rule to start from is none.
+        """
+        super().__init__(language, objective, budget, template, seed, identity)
+        self.settings = settings
+        for rule in settings.start:
+            check(parse(rule))
+        starts = tuple(inlined(rule) for rule in settings.start)
+        self._starts = [_text(tree) for tree in starts]
+        self._variation = Variation(language, settings.constants, starts)
+        self._population: list[Member] = []
+        self._floor = FLOOR[natural_reward(objective)]
+
+    def _memo(self, drawn: Drawn, repeats: Sequence[Repeat]) -> dict[str, Any]:
+        return drawn.note
+
+    def _learn(self, told: Sequence[tuple[Proposal, float]]) -> None:
+        """Take rules into the population; those at the floor (diverged, refused) are dead."""
+        born = [Member(p.number, value, p.candidate.rule) for p, value in told]
+        born = [member for member in born if member.reward > self._floor]
+        self._population = sorted([*self._population, *born])[-self.settings.population :]
+
+    def _relearn(self, told: Sequence[tuple[Proposal, float]], snapshot: bytes | None) -> None:
+        self._learn(told)
+
+    def _rounds(self, count: int, found: Sequence[Any], seed: int) -> Iterable[Iterable[Drawn]]:
+        """Yield the rules to start from, strings, children; at last strings again."""
+        first = self._ledger.next
+        if first == 0:
+            yield [Drawn(text, {"change": "start"}) for text in self._starts]
+        draw = random.Random(seed)  # noqa: S311 - sampling, no secret
+        for _ in range(ROUNDS):
+            missing = count - len(found)
+            if not missing:
+                return
+            young = max(0, self.settings.population - first - len(found))
+            if not self._population:
+                young = missing
+            yield self._strings(min(missing, young), draw)
+            missing = count - len(found)
+            if missing and self._population:
+                yield (self._child(draw) for _ in range(missing))
+        for _ in range(EVEN_ROUNDS):
+            if len(found) < count:
+                yield self._strings(EVEN_ROWS, draw)
+
+    def _strings(self, count: int, draw: random.Random) -> Iterator[Drawn]:
+        generator = torch.Generator().manual_seed(draw.randrange(2**31))
+        for tokens in uniform(self.language, count, generator).tokens.tolist():
+            yield Drawn(self.language.decode(tokens), {"change": "string"})
+
+    def _child(self, draw: random.Random) -> Drawn:
+        """Return a child of the fittest of a tournament, changed until it is a rule not tried."""
+        parent = self._fittest(draw)
+        tree, parents, changes = inlined(parent.rule), [parent.number], []
+        if draw.random() < self.settings.crossover:
+            other = self._fittest(draw)
+            tree, change = self._variation.crossed(tree, inlined(other.rule), draw)
+            parents, changes = [parent.number, other.number], [change]
+        while not changes or (
+            not self._is_new(_text(tree)) and len(changes) < self.settings.changes
+        ):
+            tree, change = self._variation.mutated(tree, draw)
+            changes.append(change)
+        return Drawn(_text(tree), {"parents": parents, "change": ", ".join(changes)})
+
+    def _fittest(self, draw: random.Random) -> Member:
+        size = min(self.settings.tournament, len(self._population))
+        return max(draw.sample(self._population, size), key=lambda member: member.reward)
+
+
+def _text(tree: Node) -> str:
+    return format_rule(Expression((), tree))

@@ -1,0 +1,112 @@
+"""Discovery by reinforcement: a controller learns which strings say rules that train well."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+
+from dsl.candidate import Candidate, Proposal
+from search.controller import Controller, Sample
+from search.discovery import EVEN_ROWS, FAULTY, Drawn, Repeat, StringStrategy, rule_of
+from search.language import Language
+from search.ledger import derived_seed
+from search.ppo import Learner
+from search.reward import FLOOR, natural_reward
+from search.settings import Objective, Reinforcement
+
+
+class ReinforcementStrategy(StringStrategy):
+    """An LSTM controller that PPO teaches which strings train well.
+
+    Each proposal's memo holds its tokens, and some of the strings drawn with it that said a rule
+    already known: those are learnt from too when the proposal is told, with the known reward but
+    no more than the baseline. So drawing a good rule again never pays, and the controller does
+    not end by writing its favourites for ever; drawing a bad one again still costs. Rows and the
+    snapshot say everything.
+    """
+
+    def __init__(
+        self,
+        language: Language,
+        objective: Objective,
+        budget: int,
+        template: Candidate,
+        seed: int,
+        settings: Reinforcement,
+        identity: Callable[[str], str | None] = rule_of,
+    ) -> None:
+        """Search as `settings` say; see `RuleStrategy` for the rest."""
+        super().__init__(language, objective, budget, template, seed, identity)
+        controller = Controller(language, settings.hidden, derived_seed(seed, 0))
+        self.learner = Learner(controller, settings)
+        self._rewards: dict[int, float] = {
+            FAULTY: FLOOR[natural_reward(objective)],
+        }
+        self._below = 0
+        self._beyond: set[int] = set()
+
+    def abandon(self, numbers: Sequence[int]) -> None:
+        """See `Strategy.abandon`."""
+        super().abandon(numbers)
+        self._mark(numbers)
+
+    def snapshot(self) -> bytes | None:
+        """Return the controller, its optimizer and baseline, and which trials taught them."""
+        buffer = io.BytesIO()
+        beyond = sorted(self._beyond)
+        torch.save(
+            {"learner": self.learner.state(), "below": self._below, "beyond": beyond}, buffer
+        )
+        return buffer.getvalue()
+
+    def _draw(self, count: int, temperature: float, generator: torch.Generator) -> Sample:
+        return self.learner.controller.sample(count, generator, temperature)
+
+    def _memo(self, drawn: Drawn, repeats: Sequence[Repeat]) -> dict[str, Any]:
+        return {
+            **drawn.note,
+            "repeats": [{**each.note, "number": number} for each, number in repeats],
+        }
+
+    def _learn(self, told: Sequence[tuple[Proposal, float]]) -> None:
+        if not told:
+            return
+        self._rewards.update((proposal.number, value) for proposal, value in told)
+        baseline = self.learner.baseline
+        most = baseline.mean if baseline.heard else min(value for _, value in told)
+        rows: list[tuple[list[int], float, float]] = []
+        for proposal, value in told:
+            memo = proposal.memo
+            rows.append((memo["tokens"], memo["log_prob"], value))
+            for repeat in memo["repeats"]:
+                if repeat["number"] in self._rewards:
+                    known = min(self._rewards[repeat["number"]], most)
+                    rows.append((repeat["tokens"], repeat["log_prob"], known))
+        tokens, log_probs, rewards = zip(*rows, strict=True)
+        first = told[0][0].number
+        generator = torch.Generator().manual_seed(derived_seed(self.seed + 1, first))
+        self.learner.learn(
+            torch.tensor(tokens), torch.tensor(log_probs), torch.tensor(rewards), generator
+        )
+        self._mark(proposal.number for proposal, _ in told)
+
+    def _mark(self, numbers: Iterable[int]) -> None:
+        """Remember that numbers are dealt with, in little room: nearly all follow each other."""
+        self._beyond.update(number for number in numbers if number >= self._below)
+        while self._below in self._beyond:
+            self._beyond.remove(self._below)
+            self._below += 1
+
+    def _relearn(self, told: Sequence[tuple[Proposal, float]], snapshot: bytes | None) -> None:
+        if snapshot is not None:
+            state = torch.load(io.BytesIO(snapshot), weights_only=True)
+            self.learner.load(state["learner"])
+            self._below = state["below"]
+            self._beyond = set(state["beyond"])
+        for proposal, value in told:
+            if proposal.number < self._below or proposal.number in self._beyond:
+                self._rewards[proposal.number] = value
+        missed = [row for row in told if row[0].number not in self._rewards]
+        for start in range(0, len(missed), EVEN_ROWS):
+            self._learn(missed[start : start + EVEN_ROWS])
