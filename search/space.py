@@ -133,6 +133,7 @@ def _check_conditions(space: dict[str, Parameter]) -> dict[str, Parameter]:
 Point = Annotated[dict[str, Real | str], Field(min_length=1, max_length=64)]
 """Values by the parameters' names."""
 
+
 SearchSpace = Annotated[
     dict[str, Parameter],
     Field(min_length=1, max_length=64),

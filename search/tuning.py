@@ -23,6 +23,7 @@ from search.samplers import distribution, sampler_of, size
 from search.settings import Objective
 from search.space import Point, SearchSpace, in_order, is_active
 from search.strategy import History
+from search.warm_start import KnownTrial
 
 logging.getLogger("optuna").setLevel(logging.WARNING)  # a line per trial helps nobody here
 
@@ -39,7 +40,8 @@ _VALUES_ONLY = GP | CMAES | NSGA2 | NSGA3
 class OptunaStrategy:
     """A strategy that asks an Optuna study held in memory and rebuilt from rows.
 
-    Trial n of the study is proposal n, always. The study sees the true state of each trial:
+    Trial n of the study is proposal n, always, counted from the first that is not known from an
+    earlier search. The study sees the true state of each trial:
 
     - COMPLETE with its value; PRUNED with its value at its step.
     - INFEASIBLE as a trial that violates a constraint. TPE then ranks it below every other and
@@ -66,12 +68,14 @@ class OptunaStrategy:
         seed: int,
         population: int = 1,
         points: Sequence[Point] = (),
+        known: Sequence[KnownTrial] = (),
     ) -> None:
         """Search `space` for the values that make `base` best, in `budget` trials.
 
         An exhaustive sampler ends earlier where its points do. `population` is how many points
         are asked at once, for samplers that have generations. `points` are asked first; what one
         leaves out the sampler chooses. A job that goes on may have more of them than before.
+        `known` trials of an earlier search teach the sampler before the first is asked.
         """
         exhausted = size(sampler, space)
         self.objective = objective
@@ -87,6 +91,10 @@ class OptunaStrategy:
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._worst: float | None = None
         self._points = dict(enumerate(points))
+        self._first = len(known)
+        for trial in known:
+            self._study.add_trial(self._learnt(trial))
+            self._remember(trial.value)
         self._ledger = Ledger()
 
     def ask(self, count: int) -> list[Proposal]:
@@ -118,7 +126,7 @@ class OptunaStrategy:
     def abandon(self, numbers: Sequence[int]) -> None:
         """See `Strategy.abandon`."""
         for proposal in self._ledger.settle_all(numbers):
-            self._study.tell(proposal.number, state=OptunaState.FAIL)
+            self._study.tell(self._first + proposal.number, state=OptunaState.FAIL)
 
     def restore(self, history: History, snapshot: bytes | None) -> None:
         """See `Strategy.restore`; the snapshot is not needed."""
@@ -154,8 +162,9 @@ class OptunaStrategy:
         for name, parameter in self._space.items():
             if is_active(parameter, trial.params):
                 _suggest(trial, name, self._distributions[name])
+        number = trial.number - self._first
         return Proposal(
-            number=trial.number,
+            number=number,
             candidate=self.base.with_values(trial.params),
             parameters=trial.params,
             memo=self._memo(trial.number, before) | ({} if place is None else {"point": place}),
@@ -174,7 +183,7 @@ class OptunaStrategy:
 
     def _settle(self, outcome: Outcome, value: float | None) -> None:
         """Tell the study what came of a trial that is RUNNING in it."""
-        number = outcome.number
+        number = self._first + outcome.number
         if value is None and isinstance(self._settings, _VALUES_ONLY):
             value = self._worst if teaches(outcome) else None
             known = OptunaState.FAIL if value is None else OptunaState.COMPLETE
@@ -185,14 +194,27 @@ class OptunaStrategy:
             self._trial(number).set_constraint(BROKEN, 1.0)
             self._study.tell(number, state=OptunaState.PRUNED)
         else:
-            sign = self.objective.sign()
-            worse = self._worst is None or sign * value > sign * self._worst
-            self._worst = value if worse else self._worst
+            self._remember(value)
             if outcome.state is TrialState.COMPLETE:
                 self._study.tell(number, value)
             else:
                 self._trial(number).report(value, outcome.step)
                 self._study.tell(number, state=OptunaState.PRUNED)
+
+    def _remember(self, value: float | None) -> None:
+        sign = self.objective.sign()
+        if value is not None and (self._worst is None or sign * value > sign * self._worst):
+            self._worst = value
+
+    def _learnt(self, trial: KnownTrial) -> optuna.trial.FrozenTrial:
+        broken = trial.value is None
+        return create_trial(
+            state=OptunaState.PRUNED if broken else OptunaState.COMPLETE,
+            value=trial.value,
+            params=dict(trial.parameters),
+            distributions={name: self._distributions[name] for name in trial.parameters},
+            constraints={BROKEN: 1.0} if broken else None,
+        )
 
     def _trial(self, number: int) -> optuna.Trial:
         # In a study held in memory and used by nobody else, a trial's id is its number.

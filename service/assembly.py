@@ -75,6 +75,7 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
             job.seed,
             population,
             job.enqueue,
+            job.warm_start.trials if job.warm_start else (),
         )
     language = Language(job.language)
     template = Candidate(rule="g", seed=job.seed)

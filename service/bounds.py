@@ -7,6 +7,7 @@ from search.language import Language
 from search.samplers import size
 from search.settings import LanguageSettings
 from search.space import Categorical, Parameter, is_active, takes
+from search.warm_start import LEARNING, fits
 from search.words import fault, spelt
 from service.jobs import DiscoverJob, TuneJob
 
@@ -108,6 +109,21 @@ def of_points(job: TuneJob) -> Iterator[Fault]:
             elif not is_active(parameter, point):
                 asked = ", ".join(sorted(parameter.when))
                 yield where, f"{name} depends on {asked}; give the point a value it asks for"
+
+
+def of_warm_start(job: TuneJob) -> Iterator[Fault]:
+    """Yield the faults of trials that the sampler cannot learn from."""
+    if job.warm_start is None:
+        return
+    if job.sampler.name not in LEARNING:
+        names = ", ".join(LEARNING)
+        why = f"{job.sampler.name} learns nothing from trials it did not ask for; allowed: {names}"
+        yield ("warm_start",), why
+    for i, trial in enumerate(job.warm_start.trials):
+        if not fits(trial, job.space):
+            names = ", ".join(job.space)
+            why = f"the point is none of the space's, whose parameters are {names}; leave it out"
+            yield ("warm_start", "trials", i), why
 
 
 def _words(parameter: Parameter) -> str:

@@ -21,6 +21,7 @@ from search.settings import (
     StrategySettings,
 )
 from search.space import Categorical, Point, SearchSpace
+from search.warm_start import WarmStart
 from service.conditions import check, is_condition, try_schedule
 from workers.protocol import (
     FINE_GRID,
@@ -138,6 +139,9 @@ class TuneJob(JobBase):
     enqueue: Annotated[tuple[Point, ...], Field(max_length=1000)] = ()
     """Points to try first; the sampler chooses what one leaves out (POST /jobs/{id}/trials adds
     more)."""
+
+    warm_start: WarmStart | None = None
+    """What the sampler learns before the first trial, from an earlier job."""
 
     @field_validator("schedule", mode="before")
     @classmethod

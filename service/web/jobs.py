@@ -11,10 +11,12 @@ from dsl.schema import Frozen
 from search.space import Point
 from service.candidates import faults
 from service.importance import Importance, importance_of
-from service.jobs import Count, JobSpec, Name, TuneJob
-from service.resources import Curve, Job, Page, Trial
+from service.jobs import Count, DiscoverJob, JobSpec, Name, TuneJob
+from service.resources import TERMINAL, Curve, Job, Page, Trial
+from service.store.errors import NotFound
 from service.store.query import Query as StoreQuery
 from service.store.store import Store
+from service.warm_start import chosen
 from service.web.access import JobId, ListingDep, StoreDep, TrialNumber
 from service.web.pointers import pointer_of
 from service.web.problems import PROBLEMS, FieldError, Problem, rule_problem
@@ -93,6 +95,37 @@ def _refuse_unable(spec: Any, known_points: int = 0) -> None:
         raise Problem(422, f"{errors[0].pointer}: {errors[0].detail}{more}", errors)
 
 
+def _warmed(spec: TuneJob | DiscoverJob, store: Store) -> TuneJob | DiscoverJob:
+    """Return the body with the trials of the job that it starts from."""
+    warm = spec.warm_start if isinstance(spec, TuneJob) else None
+    if not isinstance(spec, TuneJob) or warm is None or warm.job is None or warm.trials:
+        return spec
+    try:
+        earlier = store.job(warm.job)
+    except NotFound as error:
+        raise _unfit(f"there is no job '{warm.job}'; give the id of an ended tune job") from error
+    alike = isinstance(earlier.spec, TuneJob) and all(
+        getattr(earlier.spec, field) == getattr(spec, field) for field in ("task", "objective")
+    )
+    if not alike or earlier.state not in TERMINAL:
+        raise _unfit(
+            f"job '{warm.job}' is a {earlier.spec.kind} job on {earlier.spec.task.name}, "
+            f"{earlier.state}; allowed: an ended tune job with the same task and objective"
+        )
+    query = StoreQuery(page_size=1000, filter="state = COMPLETE OR state = INFEASIBLE")
+    found = store.trials(earlier.id, query).items
+    trials = chosen(found, spec.space, spec.objective.sign())
+    if not trials:
+        raise _unfit(f"no finished trial of job '{warm.job}' lies in the space; widen the space")
+    return spec.model_copy(update={"warm_start": warm.model_copy(update={"trials": trials})})
+
+
+def _unfit(why: str) -> Problem:
+    return Problem(
+        422, f"#/warm_start/job: {why}", [FieldError(pointer="#/warm_start/job", detail=why)]
+    )
+
+
 def _counted(where: tuple[str | int, ...], known: int) -> tuple[str | int, ...]:
     match where:
         case ("enqueue", int(place), *rest):
@@ -120,6 +153,7 @@ def submit(
     a request can be repeated safely. `validate_only` checks the body and writes nothing.
     """
     _refuse_nul(spec)
+    spec = _warmed(spec, store)
     _refuse_unable(spec)
     if validate_only:
         response.status_code = 200
