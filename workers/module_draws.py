@@ -112,14 +112,17 @@ class ModuleDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _draw(self, fill: _Fill, like: Tensor, *numbers: float) -> Tensor:
         """Return numbers of the shape, type and device of `like`."""
         shape = like.shape
-        if self._stacked and (not shape or shape[0] != len(self._of_row)):
+        of_row = self._of_row
+        if self._stacked and len(of_row) == 1 and shape:
+            of_row = of_row.expand(shape[0])  # a single row may be stacked twice
+        if self._stacked and (not shape or shape[0] != len(of_row)):
             raise RuntimeError(f"a random tensor {tuple(shape)} has no leading dimension of rows")
         own = shape[1:] if self._stacked else shape
         flat = like.new_empty(len(self._seeds), own.numel())
         drawn = fill(Draw(self._seeds, self._step), self._index, flat, *numbers)
         self._index += 1
         self.drew = True
-        return drawn[self._of_row].view(shape)
+        return drawn[of_row].view(shape)
 
     def _other(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Call what may draw in another way; refuse it among stacked rows if it does."""

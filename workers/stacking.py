@@ -7,11 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from workers.tasks.task import Examples, Model, Stacked, Task
 
 Tensors = dict[str, Tensor]
+
+SMALL = 32_768
+"""Weights of a model that is stacked twice where it is the only row: a product or convolution of
+a single model takes another way and rounds otherwise. Larger models do not pay double for bits,
+and `workers.footprint` would not see what they take."""
 
 
 class StackedModule:
@@ -41,15 +48,14 @@ class StackedModule:
             return self._task.loss(_model(self._training, parameters, moved), own), moved
 
         stepped = vmap(grad_and_value(loss, has_aux=True), randomness="different")
-        if shared:
-            batch = _for_each(batch, weights)
-        with plain_kernels(self._lstm):
-            found, (losses, moved) = stepped(dict(weights), dict(buffers), batch)
+        rows, together = _in_company(weights, buffers, batch, shared=shared)
+        with plain_kernels(self._lstm), _Channels():
+            found, (losses, moved) = stepped(*together)
         for name, gradient in found.items():
-            gradients[name].copy_(gradient)
+            gradients[name].copy_(gradient[:rows])
         for name, value in moved.items():
-            buffers[name].copy_(value)
-        return torch.as_tensor(losses)
+            buffers[name].copy_(value[:rows])
+        return torch.as_tensor(losses[:rows])
 
     def measure(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], examples: Examples
@@ -66,12 +72,10 @@ class StackedModule:
             found: Tensors = grad_and_value(beside, has_aux=True)(torch.zeros(()))[1][1]
             return found
 
-        with plain_kernels(self._lstm):
-            every = _for_each(examples, weights)
-            measured: Tensors = vmap(one, randomness="different")(
-                dict(weights), dict(buffers), every
-            )
-        return measured
+        rows, together = _in_company(weights, buffers, examples, shared=True)
+        with plain_kernels(self._lstm), _Channels():
+            measured: Tensors = vmap(one, randomness="different")(*together)
+        return {name: values[:rows] for name, values in measured.items()}
 
 
 def _model(skeleton: nn.Module, parameters: Tensors, buffers: Tensors) -> Model:
@@ -82,14 +86,46 @@ def _model(skeleton: nn.Module, parameters: Tensors, buffers: Tensors) -> Model:
     return model
 
 
-def _for_each(examples: Examples, weights: Mapping[str, Tensor]) -> Examples:
-    """Return shared examples as every row's own, without copying them.
+class _Channels(TorchFunctionMode):
+    """Has BatchNorm on a CPU read every channel along contiguous memory.
 
-    Else `vmap` makes the rows' products with shared inputs one large product, in which a row's
-    bits depend on how many rows there are.
+    Else a channel's bits depend on where it lies among those of other rows.
     """
-    rows = len(next(iter(weights.values())))
-    return tuple(value.expand(rows, *value.shape) for value in examples)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is not functional.batch_norm or not args[0].is_cpu:
+            return func(*args, **kwargs)
+        # a copy, for shared examples lie on top of each other
+        channels = args[0].movedim(1, 0).clone(memory_format=torch.contiguous_format)
+        normal = func(channels.flatten(1).unsqueeze(0), *args[1:], **kwargs)
+        return normal.view(channels.shape).movedim(0, 1)
+
+
+def _in_company(
+    weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Examples, *, shared: bool
+) -> tuple[int, tuple[Tensors, Tensors, Examples]]:
+    """Return the number of rows, and every row's own tensors, those of a single small row twice.
+
+    Shared examples become every row's own without being copied. Else `vmap` makes the rows'
+    products with them one large product, in which a row's bits depend on how many rows there are.
+    """
+    first = next(iter(weights.values()))
+    rows, size = len(first), sum(value.numel() for value in weights.values())
+    lonely = rows == 1 and size <= SMALL and first.is_cpu
+
+    def with_company(value: Tensor) -> Tensor:
+        return torch.cat([value, value]) if lonely else value
+
+    own = tuple(
+        value.expand(rows + lonely, *value.shape) if shared else with_company(value)
+        for value in batch
+    )
+    parameters = {name: with_company(value) for name, value in weights.items()}
+    statistics = {name: with_company(value) for name, value in buffers.items()}
+    return rows, (parameters, statistics, own)
 
 
 def has_lstm(module: nn.Module) -> bool:

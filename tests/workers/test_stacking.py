@@ -116,6 +116,56 @@ def test_every_task_stacks_unchanged(name: str) -> None:
         check(TASKS[name], shared=shared, rows=2, batch_size=6)
 
 
+SENSITIVE = {
+    "one-output": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 1)
+    ),
+    "convolution": lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 5, 3)),
+    "norm-1d": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 7), nn.BatchNorm1d(7)),
+    "norm-1d-long": lambda: nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(1), nn.Conv1d(1, 3, 5)),
+    "norm-2d": MODULES["batch-norm"],
+    "norm-of-a-pixel": lambda: nn.Sequential(
+        nn.Conv2d(1, 6, 8), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 2, 1)
+    ),
+    "group-norm": lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.GroupNorm(2, 6)),
+}
+
+
+class Images(Sequences):
+    """Modules on images [1, 8, 8]."""
+
+    def module(self) -> nn.Module:
+        return SENSITIVE[self.kind]()
+
+    def examples(self, split: Split) -> Examples:
+        inputs, targets = super().examples(split)
+        return inputs.view(30, 1, 8, 8), targets
+
+
+@pytest.mark.parametrize("kind", sorted(SENSITIVE))
+def test_a_rows_bits_depend_on_no_other_row(kind: str) -> None:
+    task = Images(kind)
+    program, known = StackedModule(task), {}
+    batch = tuple(value[:10] for value in task.examples("train"))
+    for rows, shared in ((1, True), (2, True), (3, False), (5, True), (8, False)):
+        own = batch if shared else tuple(torch.stack([value] * rows) for value in batch)
+        layout, flat, buffers = stacked([task.initial(seed) for seed in range(rows)])
+        gradients = torch.zeros_like(flat)
+        with torch.no_grad():
+            weights, into = layout.views(flat), layout.views(gradients)
+            losses = program.step(weights, buffers, own, shared=shared, gradients=into)
+            measured = program.measure(weights, buffers, task.examples("validation"))["loss"]
+        for row in range(rows):
+            found = [
+                gradients[row],
+                losses[row],
+                measured[row],
+                *(v[row] for v in buffers.values()),
+            ]
+            for one, other in zip(found, known.setdefault(row, found), strict=True):
+                assert torch.equal(one, other), (rows, row)
+
+
 def test_kernels_are_as_before_after_a_step() -> None:
     before = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
     flash = torch.backends.cuda.flash_sdp_enabled()
