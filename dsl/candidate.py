@@ -43,6 +43,12 @@ class Stage(StrEnum):
     COMPARISON = "comparison"
     """After the search: the best found and the baselines, with seeds the search never saw."""
 
+    UNSEEN = "unseen"
+    """The best of the comparison and the baselines, on tasks the search never saw."""
+
+    LONG = "long"
+    """The best of the comparison and AdamW, on the search's task for many times as long."""
+
 
 class ScheduleSpec(Frozen):
     """A learning-rate schedule by name, with its settings (see `optimizers.schedules`)."""
@@ -88,6 +94,8 @@ class Candidate(Frozen):
         own: dict[str, Any] = {
             part: rest.pop(name) for name, part in _PARTS.items() if name in rest
         }
+        if "batch_size" in own:
+            own["batch_size"] = int(own["batch_size"])  # a choice among numbers is a float
         own["schedule"] = self._scheduled(values)
         return self.model_copy(update={**own, "hyperparameters": {**self.hyperparameters, **rest}})
 
@@ -110,6 +118,9 @@ class Proposal(Frozen):
 
     candidate: Candidate
     stage: Stage = Stage.SEARCH
+    task: str | None = None
+    """The task it is tried on, where that is not its job's."""
+
     label: str | None = None
     """The catalogue's name of a hand-made rule; None for a rule that was searched."""
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dsl.candidate import Candidate
 from service.assembly import strategy_of
 from service.jobs import JOB_SPEC
 from tests.service.web.conftest import TUNE, Live
@@ -144,7 +145,7 @@ def test_schedule_decay_and_batch_size_are_searched_like_any_number(shared: Live
         "schedule.name": {"type": "categorical", "choices": kinds},
         "schedule.gamma": {**LR, "when": {"schedule.name": ["exponential"]}},
         "weight_decay.kind": {"type": "categorical", "choices": ["l2", "paper"]},
-        "training.batch_size": {"type": "int", "low": 16, "high": 64, "step": 16},
+        "training.batch_size": {"type": "categorical", "choices": [16, 64]},
     }
     for body in (
         {**TUNE, "space": space},
@@ -161,4 +162,5 @@ def test_schedule_decay_and_batch_size_are_searched_like_any_number(shared: Live
         assert (candidate.schedule.name == "exponential") == bool(settings)
         assert candidate.decay == point["weight_decay.kind"]
         assert candidate.batch_size == point["training.batch_size"]
+        assert Candidate.model_validate_json(candidate.model_dump_json()) == candidate
         assert candidate.hyperparameters == {}
