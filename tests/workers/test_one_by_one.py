@@ -1,8 +1,10 @@
 """Rules on modules that cannot be stacked: the rows that their stackable twins have, one by one."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -188,14 +190,23 @@ def test_a_loss_may_look_into_the_module() -> None:
     assert results[0].curve[-1].metrics["train_loss"] < results[0].curve[0].metrics["train_loss"]
 
 
-def test_a_module_that_draws_its_own_way_depends_on_its_seed_alone() -> None:
-    task = Sums(lambda: nn.Sequential(nn.Linear(6, 8), nn.RReLU(), nn.Linear(8, 1), nn.Flatten(0)))
+OWN_WAYS = {
+    "rrelu": lambda: nn.Sequential(nn.Linear(6, 1), nn.RReLU(), nn.Flatten(0)),
+    "NumPy": lambda: Along(lambda x: x * np.random.random()),
+    "generator": lambda: Along(lambda x: x * random.random()),
+    "randperm": lambda: Along(lambda x: x[torch.randperm(len(x))]),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(OWN_WAYS))
+def test_a_module_that_draws_its_own_way_depends_on_its_seed_alone(kind: str) -> None:
+    task = Sums(OWN_WAYS[kind])
     torch.manual_seed(1)
     among = train(task, CANDIDATES)
     torch.manual_seed(2)
     alone = [train(task, [each])[0] for each in CANDIDATES]
     for one, other in zip(among, alone, strict=True):
-        assert "rrelu" in (one.obstacle or "")
+        assert kind in (one.obstacle or "")
         assert one.curve == other.curve
     assert among[0].metrics != among[1].metrics
 
