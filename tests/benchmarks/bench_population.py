@@ -47,7 +47,19 @@ from workers.protocol import Protocol
 from workers.tasks.registry import TASKS
 
 WORKERS, ROWS, BATCH, ROUNDS = 2, 64, 64, 5
-NAMES = ("sgd", "momentum", "adam", "adamw", "rmsprop", "lion", "powersign", "addsign")
+RATES = {
+    "sgd": 0.5,
+    "momentum": 0.05,
+    "adam": 0.01,
+    "adamw": 0.01,
+    "rmsprop": 0.003,
+    "lion": 0.002,
+    "powersign": 0.1,
+    "addsign": 0.1,
+}
+"""The largest learning rate of each rule: they all learn the tasks at these."""
+
+NAMES = tuple(RATES)
 COMPARED = 2 * len(NAMES)
 SIDE, PRODUCTS = 768, 20
 Weights = dict[str, Tensor]
@@ -78,11 +90,12 @@ def children(count: int) -> list[Candidate]:
     """Return different children: the named rules in turn, at learning rates that grow."""
     found = []
     for k in range(count):
-        entry = CATALOGUE[NAMES[k % len(NAMES)]]
+        name = NAMES[k % len(NAMES)]
+        entry = CATALOGUE[name]
         found.append(
             Candidate(
                 rule=entry.rule,
-                lr=entry.lr * (0.5 + 0.5 * k / count),
+                lr=RATES[name] * (0.5 + 0.5 * k / count),
                 decay=entry.decay,
                 weight_decay=entry.weight_decay,
             )
@@ -91,7 +104,8 @@ def children(count: int) -> list[Candidate]:
 
 
 def _optimizer(child: Candidate, module: nn.Module, steps: int) -> torch.optim.Optimizer:
-    lr = child.lr or 0.0
+    lr = child.lr
+    assert lr is not None
     name = next(name for name in NAMES if CATALOGUE[name].rule == child.rule)
     if name == "adam" and child.decay == "decoupled":
         name = "adamw"
