@@ -1,7 +1,7 @@
 """Stacking the training step of any module by `torch.func`."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ class StackedModule:
         self._training = task.initial(0).to("meta").train()
         self._judged = task.initial(0).to("meta").eval()
         self._lstm = has_lstm(self._training)
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        self._normalised = any(isinstance(each, kinds) for each in self._training.modules())
 
     def step(
         self,
@@ -49,7 +51,7 @@ class StackedModule:
 
         stepped = vmap(grad_and_value(loss, has_aux=True), randomness="different")
         rows, together = _in_company(weights, buffers, batch, shared=shared)
-        with plain_kernels(self._lstm), _Channels():
+        with plain_kernels(self._lstm), self._channels():
             found, (losses, moved) = stepped(*together)
         for name, gradient in found.items():
             gradients[name].copy_(gradient[:rows])
@@ -73,9 +75,12 @@ class StackedModule:
             return found
 
         rows, together = _in_company(weights, buffers, examples, shared=True)
-        with plain_kernels(self._lstm), _Channels():
+        with plain_kernels(self._lstm), self._channels():
             measured: Tensors = vmap(one, randomness="different")(*together)
         return {name: values[:rows] for name, values in measured.items()}
+
+    def _channels(self) -> AbstractContextManager[object]:
+        return _Channels() if self._normalised else nullcontext()
 
 
 def _model(skeleton: nn.Module, parameters: Tensors, buffers: Tensors) -> Model:
