@@ -12,6 +12,7 @@ from dsl import randomness, scalars
 from dsl.candidate import Decay
 from dsl.compile import compile_rule
 from dsl.emit import Lines, emit
+from dsl.export_text import DRAWN, FILE, LOAD, REDUCED, REDUCTIONS, TOGETHER
 from dsl.files import WIDTH, called, indented, plain, words, wrapped
 from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
 from dsl.text import format_rule, parse
@@ -44,12 +45,6 @@ _TAKEN = frozenset(
 )
 """Names of the file that the class cannot have."""
 
-_REDUCTIONS = {
-    "norm": "def norm(x):\n    return torch.linalg.vector_norm(x)\n",
-    "mean": "def mean(x):\n    return torch.mean(x)\n",
-    "rms": "def rms(x):\n    return x.square().mean().sqrt()\n",
-}
-
 _DECAYS: Mapping[Decay, tuple[str, str]] = {
     "none": ("", ""),
     "l2": ("g <- g + weight_decay * w first", 'group["weight_decay"]'),
@@ -63,59 +58,6 @@ _DECAYS: Mapping[Decay, tuple[str, str]] = {
     ),
 }
 """What each does, and the number that a step needs for it: λ, or what it keeps of the weights."""
-
-_FILE = '''"""{doc}"""
-
-import math
-import torch
-
-{functions}
-
-class {name}(torch.optim.Optimizer):
-    """{title}"""
-
-    def __init__({signature}):
-        defaults = {{k: x for k, x in locals().items() if k not in ("self", "params", "__class__")}}
-        for key, least in {bounds}:
-            if not least <= defaults[key] < math.inf:
-                raise ValueError(f"{{key}} = {{defaults[key]}}, not finite and at least {{least}}")
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        """Take one step; `closure` re-evaluates the model and returns the loss."""
-        with torch.enable_grad():
-            loss = closure() if closure else None
-{begin}        for group in self.param_groups:
-{before}                if p.is_complex() or p.grad.layout != torch.strided:
-                    raise RuntimeError("{name} takes dense, not sparse or complex gradients")
-                w = p.float() if p.dtype in (torch.bfloat16, torch.float16) else p.detach()
-                g = -p.grad.to(w.dtype) if group["maximize"] else p.grad.to(w.dtype)
-                state = self.state[p]
-                if not state:
-{start}                row = {row}
-{small}                values = {values}
-                key = {key}
-                found.setdefault(key, []).append([x.view(-1) for x in row] if flat else row)
-                half += [(p, w)] if w.dtype != p.dtype else []
-                state["step"] += 1
-        for {unpacked}, rows in found.items():
-            if compiled:
-                self.fast = vars(self).get("fast") or torch.compile(advance, dynamic=True)
-                values = rows[0][0].new_tensor(values)
-{draw}            go = self.fast if compiled else advance
-{loop}        for p, w in half:
-            p.copy_(w)
-        return loss
-{load}'''
-
-_LOAD = '''
-    def load_state_dict(self, state_dict):
-        """Take up a state to the bit: torch alone would round it to the weights' type."""
-        super().load_state_dict(state_dict)
-        for i, state in self.state_dict()["state"].items():
-            saved = state_dict["state"][i]
-            state.update({k: saved[k].to(state[k].device, copy=True) for k in SLOTS})'''
 
 
 def to_torch(
@@ -166,7 +108,7 @@ def to_torch(
     signature += [f"{key}={value!r}" for key, value in options.items()]
     given = ["model.parameters()", *["lr=0.01"] * (lr is None)]
     usage = f"optimizer = {name}({', '.join(given + ['total_steps=1000'] * rule.uses_time)})"
-    return _FILE.format(
+    return FILE.format(
         doc=docstring(name, formula(text, decay), usage, provenance),
         functions=_functions(lines, body, decay),
         name=name,
@@ -185,7 +127,7 @@ def check_arguments(
     numbers: Mapping[str, float | None],
 ) -> None:
     """Raise ValueError for an argument of an exporter that has no meaning."""
-    taken = {*_TAKEN, *_REDUCTIONS}
+    taken = {*_TAKEN, *REDUCTIONS}
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name in taken:
         raise ValueError(f"name = {name!r}, but it must be a Python class name such as 'PowerSign'")
     for key in sorted(set(given) - set(known)):
@@ -209,8 +151,8 @@ def _shell(lines: Lines, body: str, decay: Decay) -> dict[str, str]:
     eta = "eta" in lines.hyperparameters
     before: list[str] = []
     if decay == "paper" or eta:
-        before.append('initial = group.get("initial_lr", group["lr"])')
-        before.append('eta = group["lr"] / initial if initial else 1.0')
+        initial = 'group.get("initial_lr", group["lr"])'
+        before.append(f'eta = group["lr"] / initial if (initial := {initial}) else 1.0')
     parameters = ['for p in (p for p in group["params"] if p.grad is not None):']
     if draws:
         parameters = ['for p in group["params"]:', "    first += p.numel()"]
@@ -218,64 +160,77 @@ def _shell(lines: Lines, body: str, decay: Decay) -> dict[str, str]:
     start = "step=0" + ", memory={}" * lines.recurrent
     if lines.slots:
         start += ", **{k: torch.full_like(w, x) for k, x in SLOTS.items()}"
-    values = ['group["lr"]', _DECAYS[decay][1]]
-    if lines.scalars:
-        given = [*_scalar_arguments(lines, 'state["step"]', _total(body), 'state["memory"]')]
-        given += ['**{**group, "eta": group["eta"] * eta}' if eta else "**group"]
-        values.append(f"*scalars({', '.join(given)})")
     row = ["g", "w", *["*(state[k] for k in SLOTS)"] * bool(lines.slots)]
-    key = ["tuple(values)", 'group["compiled"]']
+    key = ["values", 'group["compiled"]']
     unpacked = ["values", "compiled"]
     small = ["flat = all(x.is_contiguous() for x in row)"]
     if _whole(body):
-        call = ", ".join(["values", *["draw"] * draws, "*row"])
-        loop = ["for row in rows:", f"    go({call})"]
+        loop = DRAWN if draws else REDUCED
     else:
         limit = f"({SMALL_ON_CPU} if w.is_cpu else {SMALL_ON_GPU})"
         small.append(f'small = flat and group["foreach"] and w.numel() < {limit}')
-        key.append("small")
+        key += ["small", "flat or w.shape[1:]"]
         unpacked.append("small")
-        loop = ["each_piece(lambda *row: go(values, *row), rows, small, compiled)"]
+        loop = TOGETHER
     if draws:
         key += ['group["seed"]', 'state["step"]', "first - p.numel()"]
         unpacked.append("*draw")
     else:
         key += ["w.dtype", "w.device"]
         unpacked.append("*_")
+    shared, own = _values(lines, decay, body)
     return {
-        "load": _LOAD if lines.slots else "",
-        "begin": indented([f"found, half{', first' * draws} = {{}}, []{', 0' * draws}"], 8),
-        "before": indented([*before, *parameters], 12),
+        "load": LOAD if lines.slots else "",
+        "begin": indented([f"work, half{', first' * draws} = {{}}, []{', 0' * draws}"], 8),
+        "before": indented(before, 12) + shared + indented(parameters, 12),
         "start": indented([f"state.update({start})"], 20),
         "small": indented(small, 16),
-        "values": wrapped([v for v in values if v], 26, "[]"),
+        "values": own,
         "row": wrapped(row, 23, "[]"),
         "key": wrapped(key, 23, "()"),
         "unpacked": f"({', '.join(unpacked)})",
-        "draw": indented(["draw = rows[0][0].new_tensor(draw, dtype=torch.int64)"] * draws, 16),
-        "loop": indented(loop, 12),
+        "loop": loop,
     }
+
+
+def _values(lines: Lines, decay: Decay, body: str) -> tuple[str, str]:
+    """Return the lines that find the numbers of a step: for a group, and for a parameter of it."""
+    values = ['group["lr"]', *[_DECAYS[decay][1]] * (decay != "none")]
+    if lines.scalars:
+        given = [*_scalar_arguments(lines, 'state["step"]', _total(body), 'state["memory"]')]
+        eta = '**{**group, "eta": group["eta"] * eta}'
+        given.append(eta if "eta" in lines.hyperparameters else "**group")
+        values.append(f"*scalars({', '.join(given)})")
+    values[-1] += "," * (len(values) == 1)
+    if not any("state[" in value for value in values):
+        return f"{' ' * 12}values = {wrapped(values, 21, '()')}\n", ""
+    if lines.recurrent:  # each parameter has running products of its own
+        return "", f"{' ' * 16}values = {wrapped(values, 25, '()')}\n"
+    known = f'{" " * 16}values = known.get(state["step"]) or known.setdefault(state["step"], (\n'
+    return f"{' ' * 12}known = {{}}\n", f"{known}{' ' * 20}{wrapped(values, 20)}))\n"
 
 
 def _whole(body: str) -> bool:
     """Tell whether the update needs whole tensors: for reductions, or to number its draws."""
-    return bool(words(body) & {"draw", *_REDUCTIONS})
+    return bool(words(body) & {"draw", *REDUCTIONS})
 
 
 def _advance(lines: Lines, body: str, decay: Decay) -> str:
-    """Return the function that steps one piece of the weights."""
-    draw = ["draw"] * ("draw" in words(body))
+    """Return the function that steps pieces of the weights."""
     numbers = ["lr", *{"none": [], "l2": ["penalty"]}.get(decay, ["kept"]), *lines.scalars]
-    slots = [slot.name for slot in lines.slots]
+    update = ["g = g + penalty * w"] * (decay == "l2")
+    update += [*lines.update_lines, f"u = {lines.result}", "change = lr * u"]
+    update += ["w.mul_(kept)"] * ("kept" in numbers)
+    update += ["w.sub_(change)"]
+    row = ", ".join(["g", "w", *(slot.name for slot in lines.slots)])
+    signature = ", ".join(["values", *["draw"] * ("draw" in words(body)), "rows"])
     code = ['"""Move the state on by one step, and the weights by one along -u."""']
-    code += [f"{_unpacked(slots)} = state"] * bool(slots)
-    code += [f"{_unpacked(numbers)} = values"]
-    code += ["g = g + penalty * w"] * (decay == "l2")
-    code += [*lines.update_lines, f"u = {lines.result}", "change = lr * u"]
-    code += ["w.mul_(kept)"] * ("kept" in numbers)
-    code += ["w.sub_(change)"]
-    signature = ["values", *draw, "g", "w", *["*state"] * bool(slots)]
-    return f"def advance({', '.join(signature)}):\n{indented(code, 4)}"
+    code += [
+        f"{_unpacked(numbers)} = values",
+        f"for {row} in rows:",
+        *indented(update, 4).splitlines(),
+    ]
+    return f"def advance({signature}):\n{indented(code, 4)}"
 
 
 def _unpacked(names: list[str]) -> str:
@@ -291,7 +246,7 @@ def _functions(lines: Lines, body: str, decay: Decay) -> str:
         needed: list[Callable[..., object]] = [randomness.mix, randomness.stream]
         needed += [f for f in (randomness.uniform, randomness.normal) if f.__name__ in used]
         parts += [plain(function) for function in needed]
-    parts += [source for reduction, source in _REDUCTIONS.items() if reduction in used]
+    parts += [source for reduction, source in REDUCTIONS.items() if reduction in used]
     parts += [
         plain(function)
         for function in (scalars.sign, scalars.where)

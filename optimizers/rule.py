@@ -1,7 +1,7 @@
 """`RuleOptimizer`: any rule of the language as a `torch.optim.Optimizer`."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_args, overload
 
 import torch
@@ -265,21 +265,21 @@ class RuleOptimizer(Optimizer):
         lr, kept = group["lr"], 1.0 - decay
         penalty = group["weight_decay"] if group["decay"] == "l2" else 0.0
 
-        def step(g: Tensor, w: Tensor, *state: Tensor) -> None:
-            if penalty:
-                g = g + penalty * w
-            u = self._compiled.update(g, w, state, values, draw)
-            # Products and differences apart, as rows of a population do them: the same bits.
-            change = lr * u
-            if kept != 1.0:
-                w.mul_(kept)
-            w.sub_(change)
+        def step(values: tuple[Scalar, ...], pieces: Sequence[Sequence[Tensor]]) -> None:
+            for g, w, *state in pieces:
+                if penalty:
+                    g = g + penalty * w
+                u = self._compiled.update(g, w, state, values, draw)
+                # Products and differences apart, as rows of a population do them: the same bits.
+                change = lr * u
+                if kept != 1.0:
+                    w.mul_(kept)
+                w.sub_(change)
 
         if self._elementwise:
-            each_piece(step, rows, small, compiled=False)
+            each_piece(step, values, rows, small, compiled=False)
         else:
-            for row in rows:
-                step(*row)
+            step(values, rows)
 
     def _start(self, state: dict[str, Any], w: Tensor) -> None:
         state["step"] = 0

@@ -59,8 +59,8 @@ def test_powersign_is_short_and_readable() -> None:
     lines = source.splitlines()
     assert len(lines) < 110
     assert max(map(len, lines)) <= 100
-    assert "    m.lerp_(g, one_minus_beta)" in lines
-    assert "    u = torch.exp(log_base * (decay * torch.sign(g) * torch.sign(m))) * g" in lines
+    assert "        m.lerp_(g, one_minus_beta)" in lines
+    assert "        u = torch.exp(log_base * (decay * torch.sign(g) * torch.sign(m))) * g" in lines
     module = ast.parse(source)
     docstring = ast.get_docstring(module)
     assert docstring is not None

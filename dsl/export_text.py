@@ -1,0 +1,82 @@
+"""The text of exported torch files, around the lines of a rule."""
+
+__all__ = ["DRAWN", "FILE", "LOAD", "REDUCED", "REDUCTIONS", "TOGETHER"]
+
+REDUCTIONS = {
+    "norm": "def norm(x):\n    return torch.linalg.vector_norm(x)\n",
+    "mean": "def mean(x):\n    return torch.mean(x)\n",
+    "rms": "def rms(x):\n    return x.square().mean().sqrt()\n",
+}
+
+FILE = '''"""{doc}"""
+
+import math
+import torch
+
+{functions}
+
+class {name}(torch.optim.Optimizer):
+    """{title}"""
+
+    def __init__({signature}):
+        defaults = {{k: x for k, x in locals().items() if k not in ("self", "params", "__class__")}}
+        for key, least in {bounds}:
+            if not least <= defaults[key] < math.inf:
+                raise ValueError(f"{{key}} = {{defaults[key]}}, not finite and at least {{least}}")
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Take one step; `closure` re-evaluates the model and returns the loss."""
+        loss = torch.enable_grad()(closure)() if closure else None
+{begin}        for group in self.param_groups:
+{before}                g, state = p.grad, self.state[p]
+                if p.is_complex() or g.layout != torch.strided:
+                    raise RuntimeError("{name} takes dense, not sparse or complex gradients")
+                w = p.float() if p.dtype in (torch.bfloat16, torch.float16) else p.detach()
+                g = (-g if group["maximize"] else g).to(w.dtype)
+                if not state:
+{start}                row = {row}
+{small}{values}                key = {key}
+                work.setdefault(key, []).append([x.view(-1).detach() for x in row] if flat else row)
+                half += [(p, w)] if w.dtype != p.dtype else []
+                state["step"] += 1
+        for {unpacked}, rows in work.items():
+{loop}        for p, w in half:
+            p.copy_(w)
+        return loss
+{load}'''
+
+DRAWN = """            go = advance
+            if compiled:
+                go = self.fast = vars(self).get("fast") or torch.compile(advance, dynamic=True)
+                values = rows[0][0].new_tensor(values)
+                draw = rows[0][0].new_tensor(draw, dtype=torch.int64)
+            go(values, draw, rows)
+"""
+"""Steps a tensor whose update draws random numbers."""
+
+REDUCED = """            go = advance
+            if compiled:
+                go = self.fast = vars(self).get("fast") or torch.compile(advance, dynamic=True)
+                values = rows[0][0].new_tensor(values)
+            for row in rows:
+                go(values, [row])
+"""
+"""Steps tensors of one kind by an update that needs them whole."""
+
+TOGETHER = """            if compiled:
+                values = rows[0][0].new_tensor(values)
+                if not hasattr(self, "fast"):
+                    self.fast = torch.compile(advance, dynamic=True)  # unequal sizes: for any sizes
+                    self.fast(values, [[x.new_zeros(9 + i) for x in rows[0]] for i in range(4)])
+            each_piece(self.fast if compiled else advance, values, rows, small, compiled)
+"""
+"""Steps tensors of one kind by an update that goes element by element."""
+
+LOAD = '''
+    def load_state_dict(self, state_dict):
+        """Take up a state to the bit: torch alone would round it to the weights' type."""
+        super().load_state_dict(state_dict)
+        for i, x in self.state_dict()["state"].items():
+            x.update({k: state_dict["state"][i][k].to(x[k].device, copy=True) for k in SLOTS})'''
