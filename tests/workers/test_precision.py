@@ -83,6 +83,7 @@ def test_convolutions_with_batch_norm_are_stacked_in_bfloat16() -> None:
         assert other.metrics["validation_loss"] == pytest.approx(
             one.metrics["validation_loss"], rel=0.2
         )
+    assert same(train(TASKS["digits-conv"], CANDIDATES[:1], "bfloat16")[0], low[0])
 
 
 def test_weights_and_losses_are_finer_than_bfloat16() -> None:
