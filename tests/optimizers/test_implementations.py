@@ -78,6 +78,10 @@ LIBRARY = [
     Peer("sgdw", "SGDW", {"momentum": 0.9, "weight_decay": 0.01}),
     Peer("lars", "LARS", {"weight_decay": 1e-4}, {"eps": 0.0}, lr=1.0),
     Peer("grams", "Grams", {"weight_decay": 0.01, "eps": 1e-8}),
+    # It corrects the averages' bias in the step, not in the ratio, to whose divisor it adds eps.
+    # Without eps and decay the ratio takes any factor out of the update, and both are one rule.
+    Peer("lamb", "Lamb", {"eps": 1e-30, "adam_debias": True}, {"eps": 1e-30, "strength": 0.0},
+         lr=0.1),
 ]  # fmt: skip
 QUASI_HYPERBOLIC = [
     Peer("qhm", "QHM", {"momentum": 0.999, "nu": 0.7}),
