@@ -25,7 +25,7 @@ from dsl.scalars import FLOAT, TENSOR
 from dsl.text import parse
 from dsl.validate import checked
 
-__all__ = ["CompiledRule", "Scalar", "Slot", "Update", "compile_rule"]
+__all__ = ["CompiledRule", "Scalar", "Slot", "Update", "Widened", "compile_rule"]
 
 Scalar = float | torch.Tensor
 Update = Callable[..., torch.Tensor]
@@ -126,6 +126,12 @@ class CompiledRule:
         memory.update({name: float(value) for name, value in memory.items()})
         return tuple(float(value) for value in found)
 
+    def floats_suffice(self, hyper: Mapping[str, float]) -> bool:
+        """Tell whether Python's floats give the scalars of steps up to 1000 without raising."""
+        memory: dict[str, Any] = {}
+        steps = (float(t) for t in (*range(10), 99, 999))
+        return all(self._tried(self._on_floats, t, 1e3, hyper, memory) is not None for t in steps)
+
     def _tried(
         self,
         scalars: Callable[..., tuple[Any, ...]],
@@ -149,7 +155,7 @@ class CompiledRule:
     def _on_wide(self, *arguments: Any) -> tuple[Any, ...]:
         """Compute the scalars with every number a tensor, so that none raises."""
         if self._wide is None:
-            tree = _Widened().visit(ast.parse(self.source))
+            tree = Widened().visit(ast.parse(self.source))
             code = compile(ast.fix_missing_locations(tree), self._code.co_filename, "exec")
             self._wide = self._execute({**TENSOR, "wide": _wide}, code)["scalars"]
         return tuple(self._wide(*arguments))
@@ -190,10 +196,11 @@ def _wide(value: float) -> torch.Tensor:
     return torch.tensor(value, dtype=torch.float64)
 
 
-class _Widened(ast.NodeTransformer):
+class Widened(ast.NodeTransformer):
     """Makes tensors of the numbers in generated code: 1.0 / 0.0 is infinite for them."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        """Write `wide(1.0)` for 1.0."""
         if not isinstance(node.value, float):
             return node
         return ast.Call(ast.Name("wide", ast.Load()), [node], [])

@@ -3,6 +3,7 @@
 The file's update lines are the very lines that were trained (`dsl.emit`).
 """
 
+import ast
 import keyword
 import math
 import textwrap
@@ -10,8 +11,8 @@ from collections.abc import Callable, Mapping
 
 from dsl import randomness, scalars
 from dsl.candidate import Decay
-from dsl.compile import compile_rule
-from dsl.emit import Lines, emit
+from dsl.compile import Widened, compile_rule
+from dsl.emit import CLAMP, Lines, emit
 from dsl.export_text import DRAWN, FILE, LOAD, REDUCED, REDUCTIONS, TOGETHER
 from dsl.files import WIDTH, called, indented, plain, words, wrapped
 from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
@@ -41,7 +42,7 @@ _TAKEN = frozenset(
         "pi",
         "scalars",
     }
-    | {"sign", "sqrt", "stream", "torch", "uniform", "update", "where"}
+    | {"max", "min", "sign", "sqrt", "stream", "torch", "uniform", "update", "where", "wide"}
 )
 """Names of the file that the class cannot have."""
 
@@ -58,6 +59,19 @@ _DECAYS: Mapping[Decay, tuple[str, str]] = {
     ),
 }
 """What each does, and the number that a step needs for it: λ, or what it keeps of the weights."""
+
+
+_ON_FLOATS = {name: f"math.{name}" for name in ("cos", "exp", "log", "pi", "sqrt")}
+
+_ON_TENSORS = {name: f"torch.{name}" for name in ("cos", "exp", "log", "sign", "sqrt", "where")}
+_ON_TENSORS |= {"max": "torch.maximum", "min": "torch.minimum", "pi": "math.pi"}
+
+_WIDE = '''def wide(x):
+    """Return a float64 tensor: divided by 0 it is infinite, where Python would raise."""
+    return torch.tensor(float(x), dtype=torch.float64)
+
+
+'''
 
 
 def to_torch(
@@ -110,7 +124,9 @@ def to_torch(
     usage = f"optimizer = {name}({', '.join(given + ['total_steps=1000'] * rule.uses_time)})"
     return FILE.format(
         doc=docstring(name, formula(text, decay), usage, provenance),
-        functions=_functions(lines, body, decay),
+        functions=_functions(
+            lines, body, decay, rule.floats_suffice({**rule.hyperparameters, **own})
+        ),
         name=name,
         title=f"w <- w - lr * u with u = {_title(text)}",
         signature=wrapped(signature, 17),
@@ -238,7 +254,7 @@ def _unpacked(names: list[str]) -> str:
     return f"({names[0]},)" if len(names) == 1 else wrapped(names, 4, "()", always=False)
 
 
-def _functions(lines: Lines, body: str, decay: Decay) -> str:
+def _functions(lines: Lines, body: str, decay: Decay, floats: bool) -> str:
     """Return the module's functions: what the lines call, then the scalars and the update."""
     used = words(body)
     parts: list[str] = []
@@ -247,18 +263,16 @@ def _functions(lines: Lines, body: str, decay: Decay) -> str:
         needed += [f for f in (randomness.uniform, randomness.normal) if f.__name__ in used]
         parts += [plain(function) for function in needed]
     parts += [source for reduction, source in REDUCTIONS.items() if reduction in used]
-    parts += [
-        plain(function)
-        for function in (scalars.sign, scalars.where)
-        if called(function.__name__, lines.scalar_lines)
-    ]
-    names = [n for n in ("cos", "exp", "log", "pi", "sqrt") if called(n, lines.scalar_lines)]
-    constants = f"{', '.join(names)} = {', '.join(f'math.{n}' for n in names)}\n" * bool(names)
+    own = (scalars.sign, scalars.where) if floats else ()
+    parts += [plain(function) for function in own if called(function.__name__, lines.scalar_lines)]
+    meanings = _ON_FLOATS if floats else _ON_TENSORS
+    names = [n for n in meanings if called(n, lines.scalar_lines)]
+    constants = f"{', '.join(names)} = {', '.join(meanings[n] for n in names)}\n" * bool(names)
     if lines.slots:
         initial = (f'"{s.name}": {s.initial!r}'.replace("inf", "math.inf") for s in lines.slots)
         constants += f"SLOTS = {wrapped(list(initial), 8, '{}')}\n"
     if lines.scalars:
-        parts.append(_scalars(lines))
+        parts.append(_scalars(lines) if floats else _wide_scalars(lines))
     parts.append(_advance(lines, body, decay))
     if not _whole(body):
         parts.append(plain(each_piece))
@@ -269,10 +283,25 @@ def _scalars(lines: Lines) -> str:
     keys = {argument(name): variable for name, variable in lines.hyperparameters.items()}
     code = ['"""Return what depends on hyperparameters and time alone."""']
     code += [f"{variable} = {key}" for key, variable in keys.items() if key != variable]
-    code += lines.scalar_lines
+    # Of whole numbers, t ^ t ^ t would grow without end; as floats they become infinite.
+    code += ["now = float(min(t, T))" if line == CLAMP else line for line in lines.scalar_lines]
     code.append(f"return {wrapped(lines.scalars, 11, '[]')}")
     signature = [*_scalar_arguments(lines, "t", "T", "memory"), *keys, "**_"]
     return f"def scalars({wrapped(signature, 12)}):\n{indented(code, 4)}"
+
+
+def _wide_scalars(lines: Lines) -> str:
+    """Write the scalars of a rule for which Python's floats would raise: 1 / 0, say."""
+    keys = {argument(name): variable for name, variable in lines.hyperparameters.items()}
+    code = ['"""Return what depends on hyperparameters and time, which may be infinite or NaN."""']
+    code += [f"{variable} = wide({key})" for key, variable in keys.items()]
+    code += [f"{name} = wide({name})" for name in _scalar_arguments(lines, "t", "T", "") if name]
+    tree = Widened().visit(ast.parse("\n".join(lines.scalar_lines)))
+    code += ast.unparse(ast.fix_missing_locations(tree)).splitlines()
+    code += ["memory.update({k: float(x) for k, x in memory.items()})"] * lines.recurrent
+    code.append(f"return [float(x) for x in {wrapped(lines.scalars, 30, '[]')}]")
+    signature = [*_scalar_arguments(lines, "t", "T", "memory"), *keys, "**_"]
+    return f"{_WIDE}def scalars({wrapped(signature, 12)}):\n{indented(code, 4)}"
 
 
 def argument(name: str) -> str:
@@ -287,8 +316,8 @@ def _scalar_arguments(lines: Lines, t: str, total: str, memory: str) -> list[str
 
 
 def _total(body: str) -> str:
-    uses = [line for line in body.splitlines() if line != "now = min(t, T)" and "T" in words(line)]
-    return 'group["total_steps"]' if uses else "math.inf"
+    uses = [line for line in body.splitlines() if line != CLAMP and "T" in words(line)]
+    return 'float(group["total_steps"])' if uses else "math.inf"
 
 
 def _bounds(decay: Decay, timed: bool) -> str:

@@ -52,7 +52,9 @@ class RuleOptimizer(Optimizer):
         total_steps: T, which rules with `ld`, `cd`, `rd`, `demon` or `T` need.
         seed: Seed of `noise` and `drop`, whose draws depend on it, the step and the weight's place.
         maximize: Climb instead of descend.
-        foreach: Step small tensors together, where the rule works element by element.
+        foreach: Step small tensors together, where the rule works element by element: joined to
+            one, they cost as many kernels as one, which is what torch's foreach functions are for.
+            Large ones go in blocks that fit a cache.
         **hyperparameters: Values for the rule's hyperparameters. One that is named like an option
             above (`decay`, say) is given as `rule_decay`. `eta`, where a rule has it, is multiplied
             by lr/initial_lr at every step.

@@ -294,6 +294,26 @@ def test_bad_arguments(options: dict[str, Any], said: str) -> None:
         to_torch("adam", **options)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    ["(1 / 0) * g", "t ^ t ^ t ^ t * g", "log(0 - t) * g", "a / (a - a) * g", "exp(t * 1e3) * g",
+     "debias(ema(g, 0.9 / (t - 1))) + max(sqrt(1 - t), T ^ T ^ T) * g"],
+)  # fmt: skip
+def test_scalars_without_end_are_those_of_the_trainer(rule: str) -> None:
+    rule = f"a = 2\n{rule}" if "a /" in rule else rule
+    kind = load(to_torch(rule, lr=0.1))
+    ours, theirs = weights(), weights()
+    for steps in range(1, 6):
+        pair = [
+            (kind(ours, **options(kind, 20)), ours),
+            (RuleOptimizer(theirs, rule, 0.1, total_steps=20), theirs),
+        ]
+        for optimizer, params in pair:
+            train(optimizer, params, steps)
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
 def test_bad_rule() -> None:
     with pytest.raises(RuleError):
         to_torch("w")
