@@ -256,11 +256,12 @@ class Contest:
             f"{self._flops / us['floor'] / 1e3:.0f} GFLOP/s)"
         )
         person, fair = self.ratio("person", "engine"), self.ratio("fair", "engine")
+        alone = self.ratio("person", "threads")
         floor, most = self.ratio("engine", "floor"), self.ratio("fair", "floor")
         print(
-            f"  {person:.1f} times the person's loop ({setting.person:g} wanted), {fair:.1f} times "
-            f"the fair one ({setting.fair:g} wanted, {most:.0f} is where the floor lies); "
-            f"{floor:.1f} times the floor"
+            f"  {person:.1f} times the person's loop ({setting.person:g} wanted; {alone:.1f} in "
+            f"one process), {fair:.1f} times the fair one ({setting.fair:g} wanted; the floor "
+            f"lies at {most:.0f}); {floor:.1f} times the floor"
             + (f" ({setting.floor:g} wanted)" if setting.floor else ""),
             flush=True,
         )
@@ -269,6 +270,7 @@ class Contest:
             person,
             peer="an ordinary loop, torch's own threads",
             at_least=setting.person,
+            in_one_process=alone,
             us=us,
             steps=setting.steps,
         )
