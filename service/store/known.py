@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, tuple_
 
 from dsl.candidate import Proposal, Stage
-from dsl.outcome import TOLD, Origin, Outcome
+from dsl.outcome import Origin, Outcome
 from search.strategy import Known
 from service.evaluations import conditions
 from service.jobs import JOB_SPEC
@@ -25,9 +25,7 @@ def known(connection: Connection, job: Row[Any]) -> Known:
     for stage, digest in conditions(JOB_SPEC.validate_python(job.spec)).items():
         rows = connection.execute(
             select(trials.c.behaviour, trials.c.job_id, trials.c.number, trials.c.outcome)
-            .where(
-                trials.c.conditions == digest, trials.c.state.in_(TOLD), trials.c.job_id != job.id
-            )
+            .where(trials.c.conditions == digest, trials.c.job_id != job.id)
             .order_by(trials.c.finished.desc())
             .limit(MOST)
         )

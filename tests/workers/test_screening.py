@@ -39,6 +39,7 @@ def test_no_named_rule_is_at_fault(name: str, monkeypatch: pytest.MonkeyPatch) -
         ("-g", "after 5 steps it is above it"),
         ("g^2 - mean(g^2)", "does not descend"),
         ("w * exp(g)", "does not descend"),
+        ("0.00005 * sign(g)", "below 95% of its start; after 10 steps the lowest is 98%"),
         ("noise(0.1) + 0.00001 * g", "no learning rate from 1e-05 to 10"),
     ],
 )
