@@ -13,7 +13,7 @@ from dsl.text import parse
 from dsl.validate import checked
 from search.controller import Sample, uniform
 from search.identity import named
-from search.language import Language
+from search.language import Sayable
 from search.ledger import Ledger, check_count, derived_seed, teaches
 from search.reward import natural_reward, reward
 from search.settings import Objective
@@ -76,7 +76,7 @@ class RuleStrategy:
 
     def __init__(
         self,
-        language: Language,
+        language: Sayable,
         objective: Objective,
         budget: int,
         template: Candidate,

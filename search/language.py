@@ -8,13 +8,14 @@ result is the update.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from dsl.expression import Expression, Node
 from dsl.text import MAX_DEPTH, MAX_LENGTH, MAX_NODES, format_rule
+from search.controller import Grammar
 from search.settings import LanguageSettings
 from search.words import KINDS, ROOTS, Extent, Lists, filled, longest, outcomes, tree_of
 
@@ -23,6 +24,14 @@ GROUP = 5
 
 Kinds = tuple[int, ...]
 """Of which kinds (`search.words.KINDS`) the results of the groups said so far are."""
+
+
+class Sayable(Grammar, Protocol):
+    """A grammar whose strings say rules."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the rule text that a string says; ValueError if the masks do not allow it."""
+        ...
 
 
 class Language:

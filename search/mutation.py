@@ -140,9 +140,7 @@ class Variation:
         A number that only sets an operator, a clip's bound or an average's weight, is none.
         """
         return [
-            (path, node)
-            for path, node in _walk(tree, ())
-            if node in self.operands or kind_of(node) != 0
+            (path, node) for path, node in walk(tree) if node in self.operands or kind_of(node) != 0
         ]
 
     def _operand(self, tree: Node, draw: random.Random) -> Node | None:
@@ -192,7 +190,7 @@ class Variation:
 
     def _constant(self, tree: Node, draw: random.Random) -> Node | None:
         """Multiply a number by 2^a, a normal; of a weight of the past what it lacks to 1."""
-        numbers = [(p, n) for p, n in _walk(tree, ()) if isinstance(n, Number) and n.value]
+        numbers = [(p, n) for p, n in walk(tree) if isinstance(n, Number) and n.value]
         if not numbers:
             return None
         path, number = draw.choice(numbers)
@@ -226,8 +224,9 @@ def _leaf(node: Node) -> bool:
     return not isinstance(node, Call)
 
 
-def _walk(tree: Node, path: Path) -> Iterator[tuple[Path, Node]]:
+def walk(tree: Node, path: Path = ()) -> Iterator[tuple[Path, Node]]:
+    """Yield every subtree with its path, parents before their parts, in the order of the text."""
     yield path, tree
     if isinstance(tree, Call):
         for place, argument in enumerate(tree.arguments):
-            yield from _walk(argument, (*path, place))
+            yield from walk(argument, (*path, place))

@@ -9,7 +9,7 @@ import torch
 from dsl.candidate import Candidate, Proposal
 from search.controller import Controller, Sample
 from search.discovery import EVEN_ROWS, FAULTY, Drawn, Repeat, StringStrategy, rule_of
-from search.language import Language
+from search.language import Sayable
 from search.ledger import derived_seed
 from search.ppo import Learner
 from search.reward import FLOOR, natural_reward
@@ -28,7 +28,7 @@ class ReinforcementStrategy(StringStrategy):
 
     def __init__(
         self,
-        language: Language,
+        language: Sayable,
         objective: Objective,
         budget: int,
         template: Candidate,

@@ -20,15 +20,21 @@ Words = Annotated[
 class LanguageSettings(Frozen):
     """Which rules a discover job can say."""
 
-    preset: Literal["nos", "sign", "full"] = "nos"
+    preset: Literal["nos", "sign", "full", "decays"] = "nos"
     """`nos`: the operands, unary and binary operators of Bello et al. 2017; `sign`: g, m and their
-    signs; `full`: averages, traces and norms of any expression, with their constants."""
+    signs; `full`: averages, traces and norms of any expression, with their constants; `decays`:
+    one `rule` with decays ld, cd, rd put before its parts (see `search.decays`)."""
 
     groups: Annotated[int, Field(strict=True, ge=1, le=4)] = 2
-    """Groups of five tokens (two operands, two unary operators, a binary one)."""
+    """Groups of five tokens (two operands, two unary operators, a binary one); of `decays`, how
+    many there are at most."""
+
+    rule: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)] | None = None
+    """The rule whose decays are searched: its text, or a name of the catalogue (decays only)."""
 
     operands: Words | None = None
-    """Instead of the preset's: expressions of the rule language, `sign(ema(g, 0.95))`."""
+    """Instead of the preset's: expressions of the rule language, `sign(ema(g, 0.95))`; of
+    `decays`, the decays."""
 
     unary: Words | None = None
     """Instead of the preset's: `exp({x})`, or an operator's name, `exp`."""

@@ -19,7 +19,7 @@ from search.tuning import OptunaStrategy
 from service.candidates import baseline, tuned
 from service.evaluations import evaluation_of
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
-from service.starting import rule_named
+from service.languages import rule_named, spoken
 from workers.driver import Plan, capacity
 
 ROUNDS = 5
@@ -77,14 +77,15 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
             job.enqueue,
             job.warm_start.trials if job.warm_start else (),
         )
-    language = Language(job.language)
+    language = spoken(job.language)
     template = Candidate(rule="g", seed=job.seed)
     common = (language, job.objective, job.budget.rules, template, job.seed)
     if isinstance(job.strategy, Reinforcement):
         inner: Strategy = ReinforcementStrategy(*common, job.strategy)
     elif isinstance(job.strategy, Evolution):
         start = tuple(rule_named(rule) for rule in job.strategy.start)
-        inner = EvolutionStrategy(*common, job.strategy.model_copy(update={"start": start}))
+        settings = job.strategy.model_copy(update={"start": start})
+        inner = EvolutionStrategy(Language(job.language), *common[1:], settings)
     else:
         inner = RandomStrategy(*common)
     baselines = [(name, baseline(name, job.seed)) for name in job.comparison.baselines]

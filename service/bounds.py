@@ -3,12 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from dsl.operands import Range, range_of
-from search.language import Language
 from search.samplers import size
-from search.settings import LanguageSettings
 from search.space import Categorical, Parameter, is_active, takes
 from search.warm_start import LEARNING, fits
-from search.words import fault, spelt
 from service.jobs import DiscoverJob, TuneJob
 
 Fault = tuple[tuple[str | int, ...], str]
@@ -43,23 +40,6 @@ def of_objective(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
             f"to {objective.direction} {objective.metric} is to look for the worst; "
             f"set direction to '{better}'",
         )
-
-
-def of_language(settings: LanguageSettings) -> Iterator[Fault]:
-    """Yield the faults of the words that a job names, or why they say nothing together."""
-    sound = True
-    for places, name in enumerate(("operands", "unary", "binary")):
-        words = getattr(settings, name) or ()
-        written = [spelt(word, places) for word in words]
-        found = [((i,), why) for i, word in enumerate(written) if (why := fault(word, places))]
-        for at, why in [*found, *_repeated(written)]:
-            sound = False
-            yield ("language", name, *at), why
-    if sound:
-        try:
-            Language(settings)
-        except ValueError as error:
-            yield ("language",), str(error)
 
 
 def of_rates(rates: Sequence[float], stage: str) -> Iterator[Fault]:

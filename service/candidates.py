@@ -13,7 +13,7 @@ from service import bounds
 from service.bounds import Fault
 from service.conditions import is_condition
 from service.jobs import DiscoverJob, TuneJob
-from service.starting import faults_of_start
+from service.languages import faults_of_discovery
 
 
 def tuned(job: TuneJob) -> Candidate:
@@ -66,8 +66,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
     yield from bounds.of_objective(job)
     yield from bounds.of_rates(job.protocol.learning_rates, "protocol")
     if isinstance(job, DiscoverJob):
-        yield from bounds.of_language(job.language)
-        yield from faults_of_start(job.strategy)
+        yield from faults_of_discovery(job)
         yield from bounds.of_rates(job.comparison.learning_rates, "comparison")
         for i, name in enumerate(job.comparison.baselines):
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):

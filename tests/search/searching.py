@@ -4,7 +4,7 @@ from dsl.candidate import Candidate, Proposal
 from dsl.outcome import Outcome, TrialState
 from search.discovery import RandomStrategy, RuleStrategy
 from search.evolution import EvolutionStrategy
-from search.language import Language
+from search.language import Language, Sayable
 from search.reinforcement import ReinforcementStrategy
 from search.settings import Evolution, LanguageSettings, Objective, Reinforcement
 from search.words import Lists
@@ -23,7 +23,7 @@ def small() -> Language:
 
 
 def reinforcement(
-    language: Language, budget: int, seed: int = 0, settings: Reinforcement = FAST
+    language: Sayable, budget: int, seed: int = 0, settings: Reinforcement = FAST
 ) -> ReinforcementStrategy:
     return ReinforcementStrategy(language, Objective(), budget, TEMPLATE, seed, settings)
 

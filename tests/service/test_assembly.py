@@ -111,10 +111,17 @@ def test_a_discover_job_compares_what_its_strategy_finds(name: str, kind: type) 
 
 
 def test_evolution_starts_from_rules_by_name_or_text() -> None:
-    start = ["lion", "sign(g) * abs(m)"]
+    start = ["nos_m_exp_v", "sign(g) * abs(m)"]
     strategy = strategy_of(discover(strategy={"name": "evolution", "start": start}))
     rules = [proposal.candidate.rule for proposal in strategy.ask(2)]
-    assert rules == [canonical_text(CATALOGUE["lion"].rule), canonical_text(start[1])]
+    assert rules == [canonical_text(CATALOGUE["nos_m_exp_v"].rule), canonical_text(start[1])]
+
+
+def test_decays_are_put_into_a_rule_by_its_name() -> None:
+    language = {"preset": "decays", "rule": "nos_powersign", "groups": 1}
+    strategy = strategy_of(discover(strategy={"name": "random"}, language=language))
+    rules = {proposal.candidate.rule for proposal in strategy.ask(30)}
+    assert canonical_text("g * exp(rd(10) * (sign(g) * sign(m)))") in rules
 
 
 def test_populations_leave_the_sampler_rounds_to_learn_in() -> None:

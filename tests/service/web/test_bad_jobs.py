@@ -152,6 +152,32 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
         {**DISCOVER, "strategy": {"name": "evolution", "start": ["adam", "adamm"]}},
         "#/strategy/start/1", ["'adamm'", "catalogue", "'adam'"],
     ),
+    "decays of no rule": (
+        changed(DISCOVER, "language.preset", "decays"), "#/language/rule", ["required"],
+    ),
+    "decays of a rule that is none": (
+        {**DISCOVER, "language": {"preset": "decays", "rule": "powersgn"}},
+        "#/language/rule", ["'powersgn'", "'powersign'"],
+    ),
+    "a rule beside another preset": (
+        changed(DISCOVER, "language.rule", "adam"), "#/language/rule", ["'decays'"],
+    ),
+    "a decay that is none": (
+        {**DISCOVER, "language": {"preset": "decays", "rule": "adam", "operands": ["ld", "g"]}},
+        "#/language/operands/1", ["'g'", "rd(10)"],
+    ),
+    "more decays than places": (
+        {**DISCOVER, "language": {"preset": "decays", "rule": "g", "groups": 3}},
+        "#/language", ["1 places", "not 3"],
+    ),
+    "evolution of decays": (
+        {
+            **DISCOVER,
+            "strategy": {"name": "evolution"},
+            "language": {"preset": "decays", "rule": "adam"},
+        },
+        "#/strategy/name", ["'random'"],
+    ),
     "five groups": (changed(DISCOVER, "language.groups", 5), "#/language/groups", ["4", "5"]),
     "unknown baseline": (
         {**DISCOVER, "comparison": {"baselines": ["sgd", "adamx"]}},
