@@ -1,9 +1,12 @@
 """How fast are rules? Exported files against torch's own AdamW, in the same run.
 
 `python -m tests.benchmarks.bench_optimizers` steps the weights of an 18-layer residual network
-(about 10 million float32 numbers in 59 tensors) with fixed gradients. "Per byte" divides a time by
-the bytes that the update must at least move: g read, w and each slot read and written.
-Every optimizer takes a step in each round, so that what else the machine does falls on all.
+(about 11 million float32 numbers in 62 tensors) with fixed gradients. "Per byte" divides a time by
+the bytes that the update must at least move, 4 for each number: g read, w and each slot read and
+written. That is 7 numbers a weight for Adam and AdamW (g, w, m, v; w, m, v), 5 for PowerSign
+(g, w, m; w, m). The floor is memory itself: torch.add(a, b, out=c) on one tensor, 3 numbers.
+Every optimizer takes a step in each round, so that what else the machine does falls on all. On a
+CPU the processor time of all threads is shown, too, which a machine with other work disturbs less.
 """
 
 import math
@@ -58,56 +61,71 @@ def exported(name: str) -> Any:
     return module.__dict__["Rule"]
 
 
-def optimizers(device: str) -> dict[str, tuple[torch.optim.Optimizer, int]]:
-    """Return what is measured, each with how many tensors like w it moves."""
+def floor(device: str) -> Callable[[], Any]:
+    """Return an addition of one tensor as large as all weights."""
+    a, b, c = (torch.zeros(sum(map(math.prod, shapes())), device=device) for _ in range(3))
+    return lambda: torch.add(a, b, out=c)
+
+
+def optimizers(device: str) -> dict[str, tuple[Callable[[], Any], int]]:
+    """Return the steps that are measured, each with how many tensors like w it moves."""
     decay: dict[str, Any] = {"lr": 1e-4, "weight_decay": 0.01}
-    found: dict[str, tuple[torch.optim.Optimizer, int]] = {
-        "AdamW(foreach=True)": (torch.optim.AdamW(parameters(device), foreach=True, **decay), 7),
-        "AdamW(fused=True)": (torch.optim.AdamW(parameters(device), fused=True, **decay), 7),
+    found: dict[str, tuple[Callable[[], Any], int]] = {
+        "floor: torch.add": (floor(device), 3),
+        "AdamW(foreach=True)": (
+            torch.optim.AdamW(parameters(device), foreach=True, **decay).step,
+            7,
+        ),
+        "AdamW(fused=True)": (torch.optim.AdamW(parameters(device), fused=True, **decay).step, 7),
     }
     for name in RULES:
         rule, kind = CATALOGUE[name].rule, exported(name)
         moved = 3 + 2 * len(CompiledRule(rule).slots)
-        found[f"{name} exported"] = kind(parameters(device)), moved
-        found[f"{name} exported, compiled"] = kind(parameters(device), compiled=True), moved
+        found[f"{name} exported"] = kind(parameters(device)).step, moved
+        found[f"{name} exported, compiled"] = kind(parameters(device), compiled=True).step, moved
         own = RuleOptimizer(parameters(device), rule, decay="decoupled", **decay)
-        found[f"{name} RuleOptimizer"] = own, moved
+        found[f"{name} RuleOptimizer"] = own.step, moved
     return found
 
 
-def timed(step: Callable[[], Any], device: str) -> float:
-    """Return the seconds that a call takes."""
-    start = time.perf_counter()
+def timed(step: Callable[[], Any], device: str) -> tuple[float, float]:
+    """Return the seconds that a call takes, and those that its threads compute."""
+    start, busy = time.perf_counter(), time.process_time()
     step()
     if device != "cpu":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 def table(device: str) -> None:
     """Print the times of a step, and their ratios to AdamW's."""
     found = optimizers(device)
-    for optimizer, _ in found.values():
-        for _ in range(3):  # starts the state, compiles
-            timed(optimizer.step, device)
-    times: dict[str, list[float]] = {name: [] for name in found}
+    for name, (step, _) in found.items():
+        first = timed(step, device)[0]
+        if "compiled" in name:
+            print(f"{name}: first step {first:.1f} s")
+        timed(step, device)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in found}
     for _ in range(ROUNDS):
-        for name, (optimizer, _) in found.items():
-            times[name].append(timed(optimizer.step, device))
+        for name, (step, _) in found.items():
+            times[name].append(timed(step, device))
     size = sum(map(math.prod, shapes()))
-    middle = {name: statistics.median(rows) for name, rows in times.items()}
-    least = {name: min(rows) for name, rows in times.items()}
     print(f"{device}: {size / 1e6:.1f} million weights in {len(shapes())} tensors, {ROUNDS} rounds")
-    heads = f"{'ms: median':>11}{'least':>8}{'GB/s':>7}{'/ foreach':>11}"
-    print(f"{'':30}{heads}{'/ fused, per byte':>19}")
-    for name, (_, moved) in found.items():
-        speed = moved * 4 * size / middle[name] / 1e9
-        whole = [each[name] / each["AdamW(foreach=True)"] for each in (middle, least)]
-        byte = [each[name] / moved / each["AdamW(fused=True)"] * 7 for each in (middle, least)]
-        print(
-            f"{name:30}{middle[name] * 1e3:11.1f}{least[name] * 1e3:8.1f}{speed:7.1f}"
-            f"{whole[0]:6.2f} {whole[1]:4.2f}{byte[0]:14.2f} {byte[1]:4.2f}"
-        )
+    for clock, title in enumerate(("elapsed", "processor")[: 2 if device == "cpu" else 1]):
+        middle = {
+            name: statistics.median(row[clock] for row in rows) for name, rows in times.items()
+        }
+        least = {name: min(row[clock] for row in rows) for name, rows in times.items()}
+        print(f"{title + ' time':30}{'ms: median':>11}{'least':>8}{'GB/s':>7}", end="")
+        print(f"{'/ foreach':>11}{'/ fused, per byte':>19}")
+        for name, (_, moved) in found.items():
+            speed = moved * 4 * size / middle[name] / 1e9
+            whole = [each[name] / each["AdamW(foreach=True)"] for each in (middle, least)]
+            byte = [each[name] / moved / each["AdamW(fused=True)"] * 7 for each in (middle, least)]
+            print(
+                f"{name:30}{middle[name] * 1e3:11.1f}{least[name] * 1e3:8.1f}{speed:7.1f}"
+                f"{whole[0]:6.2f} {whole[1]:4.2f}{byte[0]:14.2f} {byte[1]:4.2f}"
+            )
     print("(ratios: of the medians, of the least)")
 
 
@@ -116,7 +134,7 @@ def compilation() -> None:
     CompiledRule("adam")
     costs = {}
     for name, entry in CATALOGUE.items():
-        costs[name] = min(timed(lambda: CompiledRule(entry.rule), "cpu") for _ in range(5))  # noqa: B023
+        costs[name] = min(timed(lambda: CompiledRule(entry.rule), "cpu")[0] for _ in range(5))  # noqa: B023
     slowest = max(costs, key=lambda name: costs[name])
     print(
         f"Parse, check and compile a rule: median {statistics.median(costs.values()) * 1e3:.2f} ms "
