@@ -25,7 +25,7 @@ class PopulationSearcher(Searcher):
     Args:
         strategy: What to try next.
         population: The most proposals in one Tune trial.
-        spread: Over how many Tune trials the comparison stage, which comes all at once, is
+        spread: Over how many Tune trials a stage after the search, which comes all at once, is
             spread; the number that run at the same time.
         known: What need not be tried: the strategy is told at once, and `taken_over` says so.
     """
@@ -130,8 +130,8 @@ class PopulationSearcher(Searcher):
         """Do nothing: a job is rebuilt from SQL."""
 
     def _split(self, proposals: Sequence[Proposal]) -> list[tuple[Proposal, ...]]:
-        """Spread a comparison over all workers; leave the search's populations whole."""
-        parts = self.spread if any(p.stage is Stage.COMPARISON for p in proposals) else 1
+        """Spread what is compared over all workers; leave the search's populations whole."""
+        parts = self.spread if any(p.stage is not Stage.SEARCH for p in proposals) else 1
         return _cut(proposals, math.ceil(len(proposals) / parts))
 
     def _lose(self, proposals: Sequence[Proposal]) -> None:

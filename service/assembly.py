@@ -7,7 +7,7 @@ import math
 
 from dsl.candidate import Candidate
 from optimizers.library import LIBRARY
-from search.comparison import WithComparison
+from search.comparison import WithComparison, climbing
 from search.discovery import RandomStrategy
 from search.evolution import EvolutionStrategy
 from search.language import Language
@@ -89,7 +89,9 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
     else:
         inner = RandomStrategy(*common)
     baselines = [(name, baseline(name, job.seed)) for name in job.comparison.baselines]
-    return WithComparison(inner, job.objective, job.comparison.top, baselines, job.seed)
+    asked = job.comparison
+    comparison = WithComparison(inner, job.objective, asked.top, baselines, job.seed)
+    return climbing(comparison, asked.climb, asked.tasks, asked.long)
 
 
 def population_of(job: TuneJob | DiscoverJob, concurrent: int) -> int:

@@ -4,8 +4,8 @@ import hashlib
 
 from dsl.candidate import Stage
 from search.comparison import fresh_seed
-from service.jobs import DiscoverJob, TuneJob
-from workers.protocol import Evaluation, NoPruner, Protocol
+from service.jobs import LONGER, DiscoverJob, TuneJob
+from workers.protocol import Evaluation, NoPruner, Protocol, TaskSpec
 
 
 def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
@@ -17,9 +17,15 @@ def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
         search = Protocol.model_validate(asked | tuned)
         return Evaluation(task=job.task, protocols={Stage.SEARCH: search})
     search = Protocol.model_validate(asked)
-    read = job.comparison.model_dump(exclude={"top", "baselines"}) | {"test": True}
+    read = job.comparison.model_dump(include=set(Protocol.model_fields)) | {"test": True}
     comparison = Protocol.model_validate(read | compared)
-    return Evaluation(task=job.task, protocols={Stage.SEARCH: search, Stage.COMPARISON: comparison})
+    protocols = {Stage.SEARCH: search, Stage.COMPARISON: comparison}
+    if job.comparison.tasks:
+        protocols[Stage.UNSEEN] = comparison
+    if job.comparison.long:
+        steps = comparison.steps * LONGER
+        protocols[Stage.LONG] = comparison.model_copy(update={"steps": steps})
+    return Evaluation(task=job.task, protocols=protocols)
 
 
 def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
@@ -31,13 +37,14 @@ def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
     """
     if isinstance(job, TuneJob):
         return {}
-    whole, seeds = evaluation_of(job), {Stage.SEARCH: job.seed}
-    seeds[Stage.COMPARISON] = fresh_seed(job.seed)
-    found = {}
+    whole, found = evaluation_of(job), {}
     for stage, protocol in whole.protocols.items():
         if not isinstance(protocol.pruner, NoPruner):
             continue
-        own = whole.model_copy(update={"protocols": {Stage.SEARCH: protocol}})
-        said = f"{own.model_dump_json()} {seeds[stage]}"
+        seed = job.seed if stage is Stage.SEARCH else fresh_seed(job.seed)
+        # The behaviour of what is tried on another task says on which.
+        task = TaskSpec(name="") if stage is Stage.UNSEEN else job.task
+        own = whole.model_copy(update={"task": task, "protocols": {Stage.SEARCH: protocol}})
+        said = f"{own.model_dump_json()} {seed}"
         found[stage] = hashlib.sha256(said.encode()).hexdigest()[:32]
     return found

@@ -26,6 +26,7 @@ from service.conditions import check, is_condition, try_schedule
 from workers.protocol import (
     FINE_GRID,
     GRID,
+    MOST_STEPS,
     BatchSize,
     LearningRate,
     NoPruner,
@@ -40,6 +41,8 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Baseline = Annotated[str, Field(max_length=64)]
 LearningRates = Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)]
 Seeds = Annotated[int, Field(strict=True, ge=1, le=64)]
+LONGER = 10
+"""How many times the comparison's steps the long runs take."""
 
 
 def _known(optimizer: str, *at: str | int) -> str:
@@ -60,6 +63,10 @@ def _unknown(what: str, value: str, allowed: Iterable[str], *at: str | int) -> N
         "there is no {what} '{value}'{hint}; allowed: {allowed}",
         {"what": what, "value": value, "hint": hint, "allowed": ", ".join(names), "at": at},
     )
+
+
+def _refuse(why: str, *at: str | int) -> NoReturn:
+    raise PydanticCustomError("one_of", "{why}", {"why": why, "at": at})
 
 
 class JobBase(Frozen):
@@ -274,16 +281,51 @@ class Comparison(Training):
     baselines: Annotated[tuple[Baseline, ...], Field(max_length=64)] = (
         "sgd",
         "momentum",
+        "nesterov",
         "rmsprop",
         "adam",
         "adamw",
+        "nadam",
+        "lion",
+        "cautious_adamw",
     )
     """Names of hand-made optimizers (GET /optimizers)."""
+
+    tasks: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    """Tasks the search did not see. The best rules of the comparison and all baselines are judged
+    on each, with the same seeds and protocol: who wins on the search's task only is found out."""
+
+    climb: Annotated[int, Field(strict=True, ge=0, le=1000)] = 3
+    """How many rules go on from the comparison to `tasks` and to the long runs."""
+
+    long: Annotated[bool, Field(strict=True)] = False
+    """Whether they are also trained for ten times `steps`, beside AdamW (if it is a baseline)."""
 
     @field_validator("baselines")
     @classmethod
     def _known_baselines(cls, baselines: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_known(name, i) for i, name in enumerate(baselines))
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        for i, name in enumerate(tasks):
+            if name not in TASKS:
+                _unknown("task", name, TASKS, i)
+            if name in tasks[:i]:
+                _refuse(f"{name} is there already, at index {tasks.index(name)}", i)
+        return tasks
+
+    @field_validator("long")
+    @classmethod
+    def _long_enough(cls, long: bool, info: Any) -> bool:
+        steps, most = info.data.get("steps", 1), MOST_STEPS // LONGER
+        if long and steps > most:
+            _refuse(
+                f"long runs take {LONGER} times 'steps', {steps}; give at most {most} steps, or "
+                "leave 'long' out"
+            )
+        return long
 
 
 class DiscoverJob(JobBase):
@@ -295,6 +337,20 @@ class DiscoverJob(JobBase):
     budget: DiscoverBudget
     protocol: SearchProtocol = SearchProtocol()
     comparison: Comparison = Comparison()
+
+    @model_validator(mode="after")
+    def _unseen_tasks(self) -> Self:
+        metric = self.objective.metric
+        for i, name in enumerate(self.comparison.tasks):
+            at = ("comparison", "tasks", i)
+            if name == self.task.name:
+                _refuse(f"{name} is the task of the search itself; name others", *at)
+            if metric not in TASKS[name].metrics:
+                allowed = ", ".join(TASKS[name].metrics)
+                _refuse(
+                    f"{name} has no metric '{metric}', the job's objective; it has {allowed}", *at
+                )
+        return self
 
 
 JobSpec = Annotated[TuneJob | DiscoverJob, Field(discriminator="kind")]

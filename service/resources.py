@@ -39,7 +39,7 @@ class Job(Frozen):
     """Why it FAILED."""
 
     trials: dict[TrialState, int] = {}
-    """How many trials are in each state, over both stages (states with none are left out)."""
+    """How many trials are in each state, over all stages (states with none are left out)."""
 
     judged: int = 0
     """Trials of the search stage that were trained, or rejected for a stated reason."""
@@ -60,6 +60,9 @@ class Trial(Frozen):
     number: int
     state: TrialState
     stage: Stage
+    task: str
+    """The job's, or in the stage `unseen` one that its search never saw."""
+
     label: str | None = None
     """The baseline's name, or the tuned optimizer's; None for a rule without one."""
 
@@ -113,6 +116,55 @@ class Curve(Frozen):
     points: tuple[Measurement, ...]
 
 
+class PairedTest(Frozen):
+    """An optimizer against the yardstick, tuned over the same grid, on the same seeds."""
+
+    against: str
+    metric: str
+    steps: int
+    """Of the full run, the same for both."""
+
+    seeds: int
+    wins: int
+    """Seeds on which it did better."""
+
+    difference: Real
+    """Mean over seeds of its figure less the yardstick's."""
+
+    p_value: Real
+    test: str
+    """Name of the test; its smallest p-value is 2^(1 - seeds)."""
+
+
+class Evidence(Frozen):
+    """What the stages after a search say of an optimizer, within one job."""
+
+    metric: str
+    """What counts: on the test split, where it was read, the objective elsewhere."""
+
+    rank: int | None = None
+    """Place among those who met the same task with the same seeds; None where it came to nothing
+    (which no standing has)."""
+
+    of: int
+    """How many met it."""
+
+    paired: PairedTest | None = None
+    """None for the yardstick itself, and where it was not compared or came to nothing."""
+
+    unseen_tasks: tuple[str, ...] = ()
+    """Tasks of the job that its search never saw, on which the optimizer met the yardstick."""
+
+    better_on: tuple[str, ...] = ()
+    """Those of them where it did better, by the mean over seeds."""
+
+    search_task_only: bool = False
+    """It did better than the yardstick on the search's task and on no unseen one."""
+
+    long: PairedTest | None = None
+    """The same test after a budget many times as long, on the search's task."""
+
+
 class Standing(Frozen):
     """A row of the leaderboard: an optimizer on a task, from its best-attested evaluation.
 
@@ -133,7 +185,8 @@ class Standing(Frozen):
 
     task: str
     stage: Stage
-    """COMPARISON: fresh seeds and the test split; SEARCH: the search's own figure."""
+    """COMPARISON: fresh seeds and the test split; UNSEEN: those, on a task that the job's search
+    never saw; SEARCH: the search's own figure."""
 
     job_id: str
     number: int
@@ -148,6 +201,14 @@ class Standing(Frozen):
     """Steps of the full run; rows of different length are not comparable."""
 
     slots: int
+    """Numbers of optimizer state per weight."""
+
+    cost_steps: int = 0
+    """Training steps that the figure took in all, over learning rates and seeds."""
+
+    cost_seconds: Real = 0.0
+    """Core-seconds of that."""
+
     batch_size: int = 64
     precision: Precision = "float32"
     """In which the training steps were computed; rows that differ in it, or in the batch size, are
@@ -155,6 +216,9 @@ class Standing(Frozen):
 
     failed_comparison: str | None = None
     """Why the optimizer came to nothing in a comparison, where only its search has a figure."""
+
+    evidence: Evidence | None = None
+    """None for a figure of the search alone."""
 
 
 class RuleEntry(Frozen):

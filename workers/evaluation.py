@@ -25,7 +25,7 @@ curve is kept: on small models measuring would take a third of the time."""
 def judge(
     evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
 ) -> list[Outcome]:
-    """Try every proposal; those of one stage and batch size are trained as one population.
+    """Try every proposal; those of one task, stage and batch size are trained as one population.
 
     A candidate without a learning rate first runs `grid_steps` steps at every rate of the
     protocol's grid, which is that run's whole horizon (T and the schedule end there); the rate
@@ -35,7 +35,8 @@ def judge(
     alone.
 
     Args:
-        evaluation: the task, and a protocol for each stage in `proposals`.
+        evaluation: the task of proposals that name none, and a protocol for each stage in
+            `proposals`.
         proposals: what to try.
         device: a torch device.
 
@@ -46,12 +47,13 @@ def judge(
     Raises:
         ValueError: an unknown task, metric or schedule, or a stage without a protocol.
     """
-    task = find_task(evaluation.task.name)
-    alike: dict[tuple[Stage, int | None], list[Proposal]] = defaultdict(list)
+    alike: dict[tuple[str, Stage, int | None], list[Proposal]] = defaultdict(list)
     for proposal in proposals:
-        alike[proposal.stage, proposal.candidate.batch_size].append(proposal)
+        name = proposal.task or evaluation.task.name
+        alike[name, proposal.stage, proposal.candidate.batch_size].append(proposal)
     outcomes: dict[int, Outcome] = {}
-    for (stage, batch_size), group in alike.items():
+    for (name, stage, batch_size), group in alike.items():
+        task = find_task(name)
         if stage not in evaluation.protocols:
             raise ValueError(f"the evaluation has no protocol for stage {stage.value!r}")
         protocol = evaluation.protocols[stage]

@@ -7,7 +7,8 @@ from pydantic import Field
 from dsl.candidate import Stage
 from dsl.schema import Frozen, Precision
 
-Steps = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+MOST_STEPS = 1_000_000
+Steps = Annotated[int, Field(strict=True, ge=1, le=MOST_STEPS)]
 LARGEST_BATCH = 65_536
 BatchSize = Annotated[int, Field(strict=True, ge=1, le=LARGEST_BATCH)]
 LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -76,6 +77,8 @@ class Evaluation(Frozen):
     """All that a worker knows besides the proposals: the task and a protocol for each stage."""
 
     task: TaskSpec
+    """For proposals that name none of their own."""
+
     protocols: dict[Stage, Protocol]
 
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1

@@ -31,6 +31,7 @@ def asked(transaction: Transaction, held: Claim, proposals: Sequence[Proposal]) 
             "number": proposal.number,
             "state": TrialState.RUNNING,
             "stage": proposal.stage,
+            "task": proposal.task or job.task,
             "label": rules.label_of(job, proposal),
             "rule_id": ids[proposal.candidate.rule],
             "step": 0,

@@ -17,7 +17,8 @@ from dsl.text import parse
 from dsl.validate import check
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY, LibraryEntry
-from service.resources import Page, RuleEntry, Standing
+from service.resources import Evidence, Page, RuleEntry, Standing
+from service.store import evidence
 from service.store.database import Transaction, upsert
 from service.store.errors import NotFound
 from service.store.paging import fetch
@@ -168,7 +169,7 @@ def get(connection: Connection, id_: str) -> RuleEntry:
         created=row.created,
         hyperparameters=hyperparameters,
         slots=slots,
-        standings=tuple(map(_standing, connection.execute(ordered))),
+        standings=_standings(connection, connection.execute(ordered).all()),
     )
 
 
@@ -192,7 +193,7 @@ def page(connection: Connection, query: Query, task: str | None) -> Page[Standin
         statement = statement.where(standings.c.task == task.replace("\0", " "))
     found = fetch(connection, statement, LISTING, query, scope=task or "")
     return Page[Standing](
-        items=tuple(map(_standing, found.rows)),
+        items=_standings(connection, found.rows),
         next_page_token=found.next_page_token,
         total=found.total,
     )
@@ -207,6 +208,8 @@ def _select() -> Select[Any]:
             _NAME.label("label"),
             trials.c.proposal,
             trials.c.outcome,
+            trials.c.cost_steps,
+            trials.c.cost_seconds,
             _failure().label("failed_comparison"),
         )
         .join_from(standings, rules)
@@ -222,14 +225,13 @@ def _failure() -> ScalarSelect[Any]:
     other = trials.alias()
     return (
         select(other.c.reason)
-        .join_from(other, jobs)
         .where(
             standings.c.compared == 0,
             other.c.rule_id == standings.c.rule_id,
-            other.c.stage == Stage.COMPARISON,
+            other.c.stage.in_((Stage.COMPARISON, Stage.UNSEEN)),
             other.c.state == TrialState.INFEASIBLE,
             func.coalesce(other.c.label, "") == standings.c.label,
-            jobs.c.task == standings.c.task,
+            other.c.task == standings.c.task,
         )
         .order_by(other.c.finished.desc())
         .limit(1)
@@ -238,7 +240,14 @@ def _failure() -> ScalarSelect[Any]:
     )
 
 
-def _standing(row: Row[Any]) -> Standing:
+def _standings(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Standing, ...]:
+    """Return the rows of the leaderboard with what their jobs' comparisons say of them."""
+    compared = [(row.job_id, row.number) for row in rows if row.compared]
+    found = evidence.of(connection, compared) if compared else {}
+    return tuple(_standing(row, found.get((row.job_id, row.number))) for row in rows)
+
+
+def _standing(row: Row[Any], found: Evidence | None) -> Standing:
     names = Standing.model_fields
     candidate = Candidate.model_validate(row.proposal["candidate"])
     return Standing(
@@ -248,6 +257,7 @@ def _standing(row: Row[Any]) -> Standing:
         schedule=candidate.schedule.name,
         batch_size=row.outcome.get("batch_size", 64),
         precision=row.outcome.get("precision", "float32"),
+        evidence=found,
     )
 
 
@@ -256,18 +266,20 @@ def attest(
 ) -> None:
     """Raise the standings of rules whose new evaluation is better attested than the one shown.
 
-    A comparison counts more than a search, then more seeds, then more steps; of equally attested
-    evaluations the better value counts.
+    A comparison, on whichever task, counts more than a search, then more seeds, then more steps; of
+    equally attested evaluations the better value counts. Long runs, of few, stand beside nothing.
     """
-    best: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {}
+    best: dict[tuple[str, str, str], tuple[tuple[Any, ...], dict[str, Any]]] = {}
     for proposal, outcome in complete:
+        if proposal.stage is Stage.LONG:
+            continue
         value = outcome.metrics[job.metric]
         score = value if job.direction == "minimize" else -value
-        compared = int(proposal.stage is Stage.COMPARISON)
+        compared = int(proposal.stage is not Stage.SEARCH)
         row = {
             "rule_id": identity(proposal.candidate.rule)[0],
             "label": label_of(job, proposal) or _standing_name(proposal.candidate),
-            "task": job.task,
+            "task": proposal.task or job.task,
             "job_id": job.id,
             "number": outcome.number,
             "stage": proposal.stage,
@@ -284,7 +296,7 @@ def attest(
             "spread": outcome.spread,
         }
         rank = (compared, outcome.seeds, outcome.step, -score)
-        key = (row["rule_id"], row["label"])
+        key = (row["rule_id"], row["label"], row["task"])
         if key not in best or best[key][0] < rank:
             best[key] = (rank, row)
     if not best:

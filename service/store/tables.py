@@ -113,6 +113,8 @@ trials = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("state", String(16), nullable=False),
     Column("stage", String(16), nullable=False),
+    # The job's own, or an unseen one; every row has it, though the column came later.
+    Column("task", String(64)),
     Column("label", String(64)),
     Column("rule_id", String(12), ForeignKey(rules.c.id), nullable=False),
     Column("value", Finite),

@@ -98,13 +98,8 @@ def test_a_discover_job_compares_what_its_strategy_finds(name: str, kind: type) 
     strategy = strategy_of(discover(strategy={"name": name}))
     assert isinstance(strategy, WithComparison)
     assert isinstance(strategy.inner, kind)
-    assert [label for label, _ in strategy.baselines] == [
-        "sgd",
-        "momentum",
-        "rmsprop",
-        "adam",
-        "adamw",
-    ]
+    names = "sgd momentum nesterov rmsprop adam adamw nadam lion cautious_adamw"
+    assert [label for label, _ in strategy.level.baselines] == names.split()
     first = strategy.ask(1)[0]
     assert first.candidate.lr is None
     assert first.candidate.seed == 3

@@ -132,7 +132,9 @@ def test_a_tune_and_a_discover_job_succeed(
     dispatch: Callable[..., tuple[Store, Dispatcher]],
 ) -> None:
     store, _ = dispatch()
-    tune, discover = submit(store, TUNE), submit(store, DISCOVER)
+    higher = {"baselines": ["sgd", "adamw"], "tasks": ["wine", "diabetes"], "long": True}
+    comparison = DISCOVER["comparison"] | higher  # type: ignore[operator]
+    tune, discover = submit(store, TUNE), submit(store, DISCOVER | {"comparison": comparison})
     end_well(store, tune)
     wait_for(store, discover, in_state(JobState.SUCCEEDED))
     found = trials(store, discover)
@@ -140,11 +142,31 @@ def test_a_tune_and_a_discover_job_succeed(
     compared = [trial for trial in found if trial.stage is Stage.COMPARISON]
     assert len(search) == 12
     assert len({trial.rule_id for trial in search}) == 12
-    assert {trial.label for trial in compared} >= {"sgd", "adam"}
+    assert {trial.label for trial in compared} >= {"sgd", "adamw"}
     complete = [trial for trial in compared if trial.state is TrialState.COMPLETE]
     assert complete
     assert all("test_loss" in trial.metrics and trial.seeds == 2 for trial in complete)
     assert not any("test_loss" in trial.metrics for trial in search)
+    climbed_well(store, found)
+
+
+def climbed_well(store: Store, found: tuple[Trial, ...]) -> None:
+    """Check the levels above the comparison, and what the leaderboard makes of them."""
+    assert [trial.number for trial in found] == list(range(len(found)))
+    best = [t.rule_id for t in found if t.stage is Stage.COMPARISON and t.label is None]
+    names = ("sgd", "adamw")
+    for task in ("wine", "diabetes"):
+        unseen = [t for t in found if (t.stage, t.task) == (Stage.UNSEEN, task)]
+        assert {t.label or t.rule_id for t in unseen} == {*best, *names}
+    long = [trial for trial in found if trial.stage is Stage.LONG]
+    assert {t.label or t.rule_id for t in long} == {*best, "adamw"}
+    assert {(t.task, t.step) for t in long} == {("digits-mlp", 50)}
+    (place,) = [s for s in store.rule(best[0]).standings if s.task == "digits-mlp"]
+    assert place.evidence is not None
+    assert place.evidence.unseen_tasks == ("wine", "diabetes")
+    assert place.evidence.paired is not None
+    assert place.evidence.long is not None
+    assert (place.evidence.paired.steps, place.evidence.long.steps) == (5, 50)
 
 
 def test_jobs_side_by_side_share_the_cpus_and_one_alone_has_them_all(
@@ -189,7 +211,9 @@ def test_a_killed_worker_is_told_in_one_sentence(
 def test_a_later_job_takes_over_what_an_earlier_one_found(
     dispatch: Callable[..., tuple[Store, Dispatcher]], local_ray: Path
 ) -> None:
-    body = DISCOVER | {"budget": {"rules": 4}, "comparison": {"top": 1, "seeds": 2, "steps": 5}}
+    short = {"top": 1, "seeds": 2, "steps": 5, "learning_rates": [0.01, 0.1]}
+    comparison = short | {"tasks": ["wine"], "long": True}
+    body = DISCOVER | {"budget": {"rules": 4}, "comparison": comparison}
     store, dispatcher = dispatch(SLOW)
     first = submit(store, body)
     wait_for(store, first, in_state(JobState.SUCCEEDED))

@@ -36,6 +36,10 @@ def test_a_body_sets_everything_of_a_protocol() -> None:
             {**STRONG, "steps": 900, "precision": "tf32", "test": True} | compared
         ),
     }
+    higher = discover(comparison={"tasks": ["wine"], "long": True, "steps": 40})
+    compared = evaluation_of(higher).protocols
+    assert compared[Stage.UNSEEN] == compared[Stage.COMPARISON]
+    assert compared[Stage.LONG] == compared[Stage.COMPARISON].model_copy(update={"steps": 400})
     trials = tune(protocol={**STRONG, "precision": "tf32"}, pruner=HALVING)
     assert evaluation_of(trials).protocols == {
         Stage.SEARCH: Protocol.model_validate(

@@ -33,7 +33,7 @@ def spec(direction: str = "minimize") -> TuneJob | DiscoverJob:
 def trial(number: int, parameters: dict[str, Any], value: float | None, **more: Any) -> Trial:
     fields: dict[str, Any] = {
         "job_id": "j", "number": number, "state": TrialState.COMPLETE, "stage": Stage.SEARCH,
-        "rule_id": "r", "rule": "g", "parameters": parameters, "value": value,
+        "task": "digits-mlp", "rule_id": "r", "rule": "g", "parameters": parameters, "value": value,
         "created": datetime.now(UTC), **more,
     }  # fmt: skip
     return Trial(**fields)

@@ -177,6 +177,25 @@ def test_each_stage_has_its_protocol_and_outcomes_are_json() -> None:
         assert Outcome.model_validate_json(text) == outcome
 
 
+def test_a_proposal_may_name_a_task_of_its_own() -> None:
+    protocol = Protocol(steps=5, learning_rates=(0.01, 0.1), grid_steps=None, seeds=2, test=True)
+    evaluation = Evaluation(
+        task=TaskSpec(name="digits-mlp"), protocols=dict.fromkeys(Stage, protocol)
+    )
+    rules = ("g", "sign(g)")
+    proposals = [
+        Proposal(number=i, candidate=Candidate(rule=rules[i % 2]), stage=Stage.UNSEEN, task=task)
+        for i, task in enumerate(("wine", None, "diabetes", "wine"))
+    ]
+    outcomes = judge(evaluation, proposals)
+    for outcome, proposal in zip(outcomes, proposals, strict=True):
+        task = TaskSpec(name=proposal.task or "digits-mlp")
+        apart = evaluation.model_copy(update={"task": task})
+        alone = judge(apart, [proposal.model_copy(update={"task": None})])[0]
+        assert alone.metrics == outcome.metrics
+        assert alone.by_seed == outcome.by_seed
+
+
 def test_a_wrong_evaluation_is_refused() -> None:
     proposal = Proposal(number=0, candidate=Candidate(rule="g", lr=0.1))
     protocols = {Stage.SEARCH: Protocol(steps=5)}

@@ -183,6 +183,30 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
         {**DISCOVER, "comparison": {"baselines": ["sgd", "adamx"]}},
         "#/comparison/baselines/1", ["'adamx'", "adamw"],
     ),
+    "unknown unseen task": (
+        {**DISCOVER, "comparison": {"tasks": ["wine", "beer"]}},
+        "#/comparison/tasks/1", ["'beer'", "wine"],
+    ),
+    "an unseen task twice": (
+        {**DISCOVER, "comparison": {"tasks": ["wine", "wine"]}},
+        "#/comparison/tasks/1", ["wine is there already, at index 0"],
+    ),
+    "an unseen task that is seen": (
+        {**DISCOVER, "comparison": {"tasks": ["wine", "digits-mlp"]}},
+        "#/comparison/tasks/1", ["digits-mlp is the task of the search"],
+    ),
+    "an unseen task that does not measure the objective": (
+        {
+            **changed(DISCOVER, "objective", {"metric": "validation_accuracy",
+                                              "direction": "maximize"}),
+            "comparison": {"tasks": ["diabetes"]},
+        },
+        "#/comparison/tasks/0", ["'validation_accuracy'", "validation_r2"],
+    ),
+    "long runs without end": (
+        {**DISCOVER, "comparison": {"steps": 200_000, "long": True}},
+        "#/comparison/long", ["200000", "100000"],
+    ),
     "unknown precision of a tune job": (
         {**TUNE, "protocol": {"precision": "float16"}},
         "#/protocol/precision", ["'float32'", "'tf32'", "'bfloat16'", '"float16"'],
@@ -416,6 +440,10 @@ GOOD: dict[str, dict[str, Any]] = {
             "pruner": {"name": "successive_halving", "reduction": 2, "min_steps": 20},
         },
         "comparison": {"grid_steps": 50, "seeds": 10, "batch_size": 32, "precision": "tf32"},
+    },
+    "every level of the funnel": {
+        **DISCOVER,
+        "comparison": {"tasks": ["wine", "char-lm"], "climb": 0, "long": True, "steps": 100_000},
     },
     "a strong protocol for trials": {
         **TUNE,
