@@ -95,7 +95,8 @@ class RuleStrategy:
         self.seed = seed
         self._identity = identity
         self.sampled = 0
-        """Rules drawn so far, repeats and refused ones included; every memo says it, too."""
+        """Rules drawn so far, repeats and refused ones included. Every memo says it, with the
+        share of new ones among those drawn in the same call."""
 
         self._ledger = Ledger()
         self._numbers: dict[bytes, int] = {}
@@ -165,7 +166,7 @@ class RuleStrategy:
         """Return up to `count` rules never proposed; fewer only if the language runs dry."""
         found: list[tuple[Candidate, bytes, Drawn]] = []
         repeats: list[Repeat] = []
-        first = self._ledger.next
+        first, before = self._ledger.next, self.sampled
         for drawn in self._rounds(count, found, derived_seed(self.seed, first)):
             for each in drawn:
                 if len(found) == count:
@@ -179,16 +180,17 @@ class RuleStrategy:
                     self._numbers[key] = first + len(found)
                     found.append((candidate, key, each))
         self._exhausted = len(found) < count
+        counted = {
+            "sampled": self.sampled,
+            "fresh": len(found) / max(1, self.sampled - before),
+        }
         return [
             self._ledger.open(
                 Proposal(
                     number=first + i,
                     candidate=candidate,
                     behaviour=key.hex(),
-                    memo={
-                        "sampled": self.sampled,
-                        **self._memo(each, repeats[i :: len(found)][:REPEATS]),
-                    },
+                    memo=counted | self._memo(each, repeats[i :: len(found)][:REPEATS]),
                 )
             )
             for i, (candidate, key, each) in enumerate(found)

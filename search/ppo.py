@@ -9,6 +9,9 @@ from torch import Tensor
 from search.controller import Controller
 from search.settings import Reinforcement
 
+SPEED, MOST = 0.5, 20.0
+"""How fast, in logarithms a batch, and how far the entropy bonus rises when rules repeat."""
+
 
 class Batch(NamedTuple):
     """Strings with what came of them; all but `tokens` are [rows]."""
@@ -82,10 +85,27 @@ class Learner:
         self.controller = controller
         self.settings = settings
         self.baseline = Baseline(settings.baseline)
+        self.entropy = settings.entropy
+        """The weight of the entropy bonus now."""
+
         self.optimizer = torch.optim.Adam(controller.parameters(), lr=settings.learning_rate)
 
+    def adapt(self, share: float) -> None:
+        """Raise the entropy bonus while the share of new rules is short of `fresh`, or lower it.
+
+        It never falls below the settings' and never rises above `MOST` times that.
+        """
+        raised = self.entropy * math.exp(SPEED * (self.settings.fresh - share))
+        least = self.settings.entropy
+        self.entropy = min(max(raised, least), MOST * least)
+
     def learn(
-        self, tokens: Tensor, log_probs: Tensor, rewards: Tensor, generator: torch.Generator
+        self,
+        tokens: Tensor,
+        log_probs: Tensor,
+        rewards: Tensor,
+        generator: torch.Generator,
+        best: Tensor | None = None,
     ) -> None:
         """Hear of a batch: the baseline first, then `epochs` passes in minibatches.
 
@@ -93,6 +113,7 @@ class Learner:
             tokens: int64 [rows, length].
             log_probs: log-probabilities when the strings were drawn, [rows].
             rewards: [rows], finite.
+            best: strings to make more likely beside (Abolafia et al. 2018), [any, length].
             generator: shuffles the minibatches.
         """
         if not len(tokens):
@@ -104,13 +125,14 @@ class Learner:
             order = torch.randperm(len(tokens), generator=generator)
             for rows in torch.split(order, size):
                 batch = Batch(tokens[rows], log_probs[rows], advantages[rows])
-                self._step(batch)
+                self._step(batch, best)
 
     def state(self) -> dict[str, Any]:
         """Return all that learning has changed, as tensors (the learner's own) and numbers."""
         return {
             "controller": self.controller.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "entropy": self.entropy,
             "baseline": [self.baseline.mean, self.baseline.square, self.baseline.heard],
         }
 
@@ -118,10 +140,14 @@ class Learner:
         """Take over what `state` returned."""
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.entropy = state["entropy"]
         self.baseline.mean, self.baseline.square, self.baseline.heard = state["baseline"]
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, batch: Batch, best: Tensor | None) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        value = loss(self.controller, batch, self.settings.clip, self.settings.entropy)
+        value = loss(self.controller, batch, self.settings.clip, self.entropy)
+        if best is not None and self.settings.imitation:
+            likely = self.controller.score(best).log_probs.mean()
+            value = value - self.settings.imitation * likely
         torch.autograd.backward(value)
         self.optimizer.step()

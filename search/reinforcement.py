@@ -1,7 +1,9 @@
 """Discovery by reinforcement: a controller learns which strings say rules that train well."""
 
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,15 +17,19 @@ from search.ppo import Learner
 from search.reward import FLOOR, natural_reward
 from search.settings import Objective, Reinforcement
 
+Best = tuple[float, int, list[int]]
+"""Minus the reward, the number and the tokens of a string."""
+
 
 class ReinforcementStrategy(StringStrategy):
     """An LSTM controller that PPO teaches which strings train well.
 
     Each proposal's memo holds its tokens, and some of the strings drawn with it that said a rule
     already known: those are learnt from too when the proposal is told, with the known reward but
-    no more than the baseline. So drawing a good rule again never pays, and the controller does
-    not end by writing its favourites for ever; drawing a bad one again still costs. Rows and the
-    snapshot say everything.
+    less than the baseline. So drawing a good rule again never pays, and the controller does not
+    end by writing its favourites for ever; drawing a bad one again still costs. Its entropy bonus
+    rises while rules repeat, the best strings so far are imitated, and a controller that has long
+    found nothing good is replaced. Rows and the snapshot say everything.
     """
 
     def __init__(
@@ -38,13 +44,19 @@ class ReinforcementStrategy(StringStrategy):
     ) -> None:
         """Search as `settings` say; see `RuleStrategy` for the rest."""
         super().__init__(language, objective, budget, template, seed, identity)
-        controller = Controller(language, settings.hidden, derived_seed(seed, 0))
-        self.learner = Learner(controller, settings)
-        self._rewards: dict[int, float] = {
-            FAULTY: FLOOR[natural_reward(objective)],
-        }
+        self.settings = settings
+        self.learner = self._fresh_learner(0)
+        self._best: list[Best] = []
+        self._restarts = 0
+        self._in_vain = 0
+        self._floor = FLOOR[natural_reward(objective)]
+        self._rewards: dict[int, float] = {FAULTY: self._floor}
         self._below = 0
         self._beyond: set[int] = set()
+
+    def _fresh_learner(self, restart: int) -> Learner:
+        seed = derived_seed(self.seed, restart)
+        return Learner(Controller(self.language, self.settings.hidden, seed), self.settings)
 
     def abandon(self, numbers: Sequence[int]) -> None:
         """See `Strategy.abandon`."""
@@ -56,7 +68,15 @@ class ReinforcementStrategy(StringStrategy):
         buffer = io.BytesIO()
         beyond = sorted(self._beyond)
         torch.save(
-            {"learner": self.learner.state(), "below": self._below, "beyond": beyond}, buffer
+            {
+                "learner": self.learner.state(),
+                "below": self._below,
+                "beyond": beyond,
+                "best": self._best,
+                "restarts": self._restarts,
+                "in_vain": self._in_vain,
+            },
+            buffer,
         )
         return buffer.getvalue()
 
@@ -73,8 +93,7 @@ class ReinforcementStrategy(StringStrategy):
         if not told:
             return
         self._rewards.update((proposal.number, value) for proposal, value in told)
-        baseline = self.learner.baseline
-        most = baseline.mean if baseline.heard else min(value for _, value in told)
+        most = self._worth_of_known([value for _, value in told])
         rows: list[tuple[list[int], float, float]] = []
         for proposal, value in told:
             memo = proposal.memo
@@ -86,10 +105,45 @@ class ReinforcementStrategy(StringStrategy):
         tokens, log_probs, rewards = zip(*rows, strict=True)
         first = told[0][0].number
         generator = torch.Generator().manual_seed(derived_seed(self.seed + 1, first))
+        self._keep_best(told)
+        self.learner.adapt(fmean(proposal.memo.get("fresh", 1.0) for proposal, _ in told))
         self.learner.learn(
-            torch.tensor(tokens), torch.tensor(log_probs), torch.tensor(rewards), generator
+            torch.tensor(tokens),
+            torch.tensor(log_probs),
+            torch.tensor(rewards),
+            generator,
+            self._imitated(),
         )
+        self._restart_in_vain()
         self._mark(proposal.number for proposal, _ in told)
+
+    def _worth_of_known(self, told: Sequence[float]) -> float:
+        """Return the most that a rule drawn again is worth."""
+        baseline = self.learner.baseline
+        if not baseline.heard:
+            return min(told)
+        return baseline.mean - self.settings.novelty * math.sqrt(baseline.square)
+
+    def _keep_best(self, told: Sequence[tuple[Proposal, float]]) -> None:
+        before = self._best
+        new = [(-value, p.number, p.memo["tokens"]) for p, value in told if value > self._floor]
+        self._best = sorted([*before, *new])[: max(1, self.settings.replay)]
+        self._in_vain = self._in_vain + len(told) if self._best == before else 0
+
+    def _imitated(self) -> torch.Tensor | None:
+        """Return the strings to learn from again, None if there is none."""
+        best = [tokens for _, _, tokens in self._best[: self.settings.replay]]
+        return torch.tensor(best) if best else None
+
+    def _restart_in_vain(self) -> None:
+        """Begin with a new controller once the old one has long found nothing better."""
+        if self.settings.patience is None or self._in_vain < self.settings.patience:
+            return
+        self._restarts += 1
+        self._in_vain = 0
+        heard = self.learner.baseline
+        self.learner = self._fresh_learner(self._restarts)
+        self.learner.baseline = heard
 
     def _mark(self, numbers: Iterable[int]) -> None:
         """Remember that numbers are dealt with, in little room: nearly all follow each other."""
@@ -102,6 +156,8 @@ class ReinforcementStrategy(StringStrategy):
         if snapshot is not None:
             state = torch.load(io.BytesIO(snapshot), weights_only=True)
             self.learner.load(state["learner"])
+            self._best = state["best"]
+            self._restarts, self._in_vain = state["restarts"], state["in_vain"]
             self._below = state["below"]
             self._beyond = set(state["beyond"])
         for proposal, value in told:

@@ -11,6 +11,7 @@ from search.words import PRESETS, Lists, spelt
 Unit = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 
 
+Weight = Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
 Words = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
     Field(min_length=1, max_length=64),
@@ -61,6 +62,7 @@ class Reinforcement(Frozen):
 
     Defaults follow Bello et al. 2017 and, for PPO, Zoph et al. 2018 (NASNet, appendix); the
     learning rate and entropy are raised for searches of thousands of rules, not tens of thousands.
+    The last five settings keep the search from sampling its favourites for ever.
     """
 
     name: Literal["reinforcement"] = "reinforcement"
@@ -72,6 +74,22 @@ class Reinforcement(Frozen):
     minibatch: Annotated[int, Field(strict=True, ge=1, le=4096)] = 8
     baseline: Unit = 0.95
     """Weight of the past in the moving-average baseline."""
+
+    fresh: Unit = 0.8
+    """Share of new rules among the sampled ones; while it is smaller, the entropy bonus rises."""
+
+    novelty: Weight = 0.5
+    """How much less than the baseline a known rule is worth at most, in spreads of the reward."""
+
+    replay: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
+    """How many of the best strings so far are learnt from again in every batch."""
+
+    imitation: Weight = 0.01
+    """Weight of their log-likelihood (Abolafia et al. 2018, arXiv 1801.03526)."""
+
+    patience: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = 500
+    """Rules in a row that do not come among the best `replay`, after which the controller begins
+    anew; None is never."""
 
 
 class Evolution(Frozen):

@@ -154,3 +154,21 @@ def test_state_round_trip_goes_on_to_the_bit() -> None:
         assert torch.equal(left, right)
     assert math.isfinite(one.baseline.mean)
     assert one.baseline.__dict__ == two.baseline.__dict__
+
+
+def test_the_entropy_bonus_rises_while_rules_repeat_and_falls_back() -> None:
+    settings = Reinforcement(hidden=8, entropy=0.01, fresh=0.5)
+    learner = Learner(Controller(Toy(), 8, seed=0), settings)
+    learner.adapt(0.5)
+    assert learner.entropy == 0.01
+    learner.adapt(0.1)
+    raised = learner.entropy
+    assert raised > 0.01
+    learner.adapt(0.9)
+    assert 0.01 <= learner.entropy < raised
+    for _ in range(100):
+        learner.adapt(0.0)
+    assert 0.01 < learner.entropy <= 0.5
+    for _ in range(100):
+        learner.adapt(1.0)
+    assert learner.entropy == 0.01
