@@ -24,12 +24,13 @@ from service.store.errors import NotFound, QueryError, StateConflict
 from service.store.store import Store
 from service.web import typography
 from service.web.access import JobId, TrialNumber, checked_identifier
+from service.web.claims import brief, sentences
 from service.web.columns import curve_columns, job_columns, trial_curve
 from service.web.digest import Digest, Digests
 from service.web.folding import folded
 from service.web.formula import formula, symbol
 from service.web.rules import python_file
-from service.web.standings import Board, board, from_standing, from_trial, ranked
+from service.web.standings import Board, Row, board, from_standing, from_trial, ranked
 from workers.tasks.registry import TASKS
 
 HERE = Path(__file__).parent
@@ -67,6 +68,8 @@ def _environment() -> Environment:
         folded=folded,
         formula=formula,
         symbol=symbol,
+        brief=brief,
+        sentences=sentences,
     )
     environment.globals.update(
         percent=typography.percent,
@@ -225,16 +228,17 @@ def _until(job: Job) -> datetime:
     return job.finished or datetime.now(UTC)
 
 
-def _comparison(store: Store, job: Job) -> Board:
-    query = queries.Query(
-        page_size=200, filter=f"stage = {Stage.COMPARISON.value}", order_by="number"
-    )
+def _boards(store: Store, job: Job) -> dict[tuple[Stage, str], Board]:
+    """Return a board for every task of every stage after the search, in that order."""
     objective = job.spec.objective
-    rows = (
-        from_trial(trial, job.spec.task.name, objective.metric)
-        for trial in store.trials(job.id, query).items
-    )
-    return board(ranked([row for row in rows if row is not None], objective.direction))
+    found: dict[tuple[Stage, str], list[Row]] = {}
+    for stage in (Stage.COMPARISON, Stage.UNSEEN, Stage.LONG):
+        query = queries.Query(page_size=500, filter=f"stage = {stage.value}", order_by="number")
+        for trial in store.trials(job.id, query).items:
+            row = from_trial(trial, objective.metric)
+            if row is not None:
+                found.setdefault((stage, trial.task), []).append(row)
+    return {at: board(ranked(rows, objective.direction)) for at, rows in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +278,7 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
         if part in ("", "summary"):
             context["progress"] = _progress(found, digests.of(found))
         if part in ("", "comparison"):
-            context["board"] = _comparison(store, found)
+            context["boards"] = _boards(store, found)
         if part in ("", "trials"):
             context["listing"] = _listing(store, job_id, filter, order_by, page_token)
         name = part if part in ("summary", "comparison", "trials") else ""

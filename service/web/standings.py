@@ -9,7 +9,7 @@ from dsl.candidate import Decay, Stage
 from dsl.schema import Precision
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY
-from service.resources import Standing, Trial
+from service.resources import Evidence, Standing, Trial
 from service.web.digest import OPEN
 
 WIDTH = 150.0
@@ -46,7 +46,15 @@ class Row:
     schedule: str = "constant"
     batch_size: int = 64
     precision: Precision = "float32"
+    cost_steps: int = 0
+    cost_seconds: float = 0.0
+    evidence: Evidence | None = None
     reason: str | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether fresh seeds and the test split stand behind it."""
+        return self.stage is not Stage.SEARCH
 
     @property
     def known(self) -> bool:
@@ -89,7 +97,7 @@ def from_standing(standing: Standing) -> Row:
     return Row(**{name: getattr(standing, name) for name in names}, reason=reason)
 
 
-def from_trial(trial: Trial, task: str, metric: str) -> Row | None:
+def from_trial(trial: Trial, metric: str) -> Row | None:
     """Return the row of a trial, or None while it may still get a value."""
     if trial.state in OPEN:
         return None
@@ -97,7 +105,7 @@ def from_trial(trial: Trial, task: str, metric: str) -> Row | None:
         trial.rule_id,
         trial.rule,
         trial.label,
-        task,
+        trial.task,
         trial.stage,
         trial.job_id,
         trial.number,
@@ -114,7 +122,9 @@ def from_trial(trial: Trial, task: str, metric: str) -> Row | None:
         trial.schedule,
         trial.batch_size,
         trial.precision,
-        trial.reason or (None if trial.value is not None else trial.state.lower()),
+        trial.cost_steps,
+        trial.cost_seconds,
+        reason=trial.reason or (None if trial.value is not None else trial.state.lower()),
     )
 
 

@@ -61,6 +61,7 @@ def outcome(
         metrics=metrics,
         spread=dict.fromkeys(metrics, 0.01 * (seeds > 1)),
         seeds=seeds,
+        by_seed={name: (own,) * seeds for name, own in metrics.items()} if seeds > 1 else {},
         curve=tuple(curve),
         cost_steps=steps * seeds,
         cost_seconds=0.5 * seeds,

@@ -4,7 +4,10 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
+from dsl.candidate import Candidate, Proposal, Stage
+from dsl.canonical import rule_id
 from dsl.outcome import TrialState
+from optimizers.catalogue import CATALOGUE
 from service.resources import JobState
 from tests.browser import seed
 from tests.browser.conftest import Site
@@ -180,6 +183,39 @@ def test_columns_are_the_search_and_the_comparison_is_apart(site: Site, http: ht
     labels = re.findall(r'<a class="label"[^>]*>(\w+)</a>', text)
     assert labels == ["adamw", "sgd"]
     assert text.index("0.1200") < text.index("0.2000") < text.index("0.2500") < text.index("0.3000")
+
+
+def test_what_a_comparison_bears_out_is_said_in_words(site: Site, http: httpx.Client) -> None:
+    job, claim = seed.claimed_discovery(site.store, "climbed")
+    rule = "sign(g) * abs(m) * 3"
+    stages = ((Stage.COMPARISON, None), (Stage.UNSEEN, "wine"), (Stage.LONG, None))
+    asked = [
+        Proposal(
+            number=2 * n + i, candidate=Candidate(rule=text), stage=stage, task=task, label=label
+        )
+        for n, (stage, task) in enumerate(stages)
+        for i, (text, label) in enumerate(((rule, None), (CATALOGUE["adamw"].rule, "adamw")))
+    ]
+    site.store.record_asked(claim, asked)
+    values = (0.3, 0.4, 0.4, 0.3, 0.2, 0.1)
+    told = [outcome(n, value, seeds=3) for n, value in enumerate(values)]
+    site.store.record_told(claim, told, None)
+    boards = http.get(f"/jobs/{job}?part=comparison").text
+    assert boards.count("<table") == 3
+    assert boards.index("On wine, which the search never saw") < boards.index("After 100 steps")
+    where = "2 of 2 by test loss; ahead on 0 of 3 seeds (p = 0.25); "
+    assert where + "wins on the search task only" in http.get("/rules?task=wine").text
+    page = http.get(f"/rules/{rule_id(rule)}").text
+    assert (
+        "After 100 steps it does better than AdamW, tuned over the same grid, on 3 of 3 seeds; its "
+        "test loss differs by −0.1100 on average (Wilcoxon signed-rank test, exact, two-sided: "
+        "p = 0.25). It wins on the search task only: AdamW, tuned over the same grid, is as "
+        "good or better on the one unseen task (wine). After 100 steps it does better "
+        "than AdamW, tuned over the same grid, on 0 of 3 seeds; its test loss differs by "
+        "0.1100 on average"
+    ) in page
+    site.store.finish(claim, JobState.CANCELLED)
+    site.store.delete_job(job)
 
 
 def test_parameters_and_curves_come_as_columns(site: Site, http: httpx.Client) -> None:
