@@ -4,10 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, Literal, TypeVar
 
-from dsl.candidate import Decay, Stage
-from dsl.outcome import Measurement, Origin, TrialState
+from dsl.candidate import Decay, Proposal, Stage
+from dsl.outcome import Measurement, Origin, Outcome, TrialState
 from dsl.schema import Frozen, Precision, Real
 from service.jobs import JobSpec
+from workers.protocol import Evaluation
 
 
 class JobState(StrEnum):
@@ -101,11 +102,30 @@ class Trial(Frozen):
     origin: Origin | None = None
     """The trial of an earlier job that was trained; this one took its outcome over, at no cost."""
 
+    sampled: int | None = None
+    """Rules that a discover job had sampled when it asked for this one, those known before and
+    those refused included. Trials count the distinct ones."""
+
+    replay: str | None = None
+    """What determines its figures, as one name: `rulesmith replay JOB TRIAL` runs it again and
+    compares every digit. None where they depend on what was trained beside it."""
+
     attempt: int = 0
     """How often it was started."""
 
     created: datetime
     finished: datetime | None = None
+
+
+class Replay(Frozen):
+    """All that is needed to run a trial again."""
+
+    evaluation: Evaluation
+    """Its task, and the protocol of its stage."""
+
+    proposal: Proposal
+    outcome: Outcome
+    """As it was recorded, without its curve."""
 
 
 class Curve(Frozen):
@@ -213,6 +233,9 @@ class Standing(Frozen):
     precision: Precision = "float32"
     """In which the training steps were computed; rows that differ in it, or in the batch size, are
     not comparable."""
+
+    replay: str | None = None
+    """What determines the figure, as one name; `rulesmith replay JOB_ID NUMBER` runs it again."""
 
     failed_comparison: str | None = None
     """Why the optimizer came to nothing in a comparison, where only its search has a figure."""

@@ -135,6 +135,18 @@ def get(connection: Connection, job_id: str, number: int) -> Trial:
     return _trial(row)
 
 
+def recorded(connection: Connection, job_id: str, number: int) -> tuple[Proposal, Outcome | None]:
+    """Return what was asked and what came of it, without its curve; None if nothing yet."""
+    get(connection, job_id, number)
+    row = connection.execute(
+        select(trials.c.state, trials.c.proposal, trials.c.outcome).where(
+            trials.c.job_id == job_id, trials.c.number == number
+        )
+    ).one()
+    told = Outcome.model_validate(row.outcome) if row.state in TOLD else None
+    return Proposal.model_validate(row.proposal), told
+
+
 def best(connection: Connection, job_id: str, count: int, stage: Stage) -> tuple[Trial, ...]:
     """Return the `count` best COMPLETE trials of a stage, the best first."""
     job = jobs.row_of(connection, job_id)
@@ -206,6 +218,8 @@ def _trial(row: Row[Any]) -> Trial:
         one_by_one=told.get("one_by_one", False),
         obstacle=told.get("obstacle"),
         origin=told.get("origin"),
+        replay=told.get("replay"),
+        sampled=row.proposal["memo"].get("sampled"),
         attempt=row.attempt,
         created=row.created,
         finished=row.finished,

@@ -96,3 +96,9 @@ def test_the_best(store: Store, count: int, expected: list[int]) -> None:
     store.record_asked(claim, [proposal(2), proposal(3)])
     store.record_told(claim, [infeasible(2), complete(3, 0.1)], None)
     assert [trial.number for trial in store.best(job.id, count)] == expected
+
+
+def test_what_was_sampled_stands_beside_what_was_tried(store: Store) -> None:
+    job, claim = running(store)
+    store.record_asked(claim, [proposal(0, memo={"sampled": 7, "fresh": 0.5}), proposal(1)])
+    assert [trial.sampled for trial in store.trials(job.id, Query()).items] == [7, None]
