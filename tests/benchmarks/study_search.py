@@ -10,6 +10,7 @@ guesses. Wins are by seed, against `random` from the same seed. Two processes, s
 
 import math
 import statistics
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -79,10 +80,13 @@ def evaluation() -> Evaluation:
     return Evaluation(task=TaskSpec(name="digits-mlp"), protocols=protocols)
 
 
-def judged(strategy: RuleStrategy, how: Evaluation) -> list[tuple[Proposal, Outcome]]:
-    """Run a search to its end; return its complete trials, the best first."""
+def judged(
+    strategy: RuleStrategy, how: Evaluation, seconds: float = math.inf
+) -> list[tuple[Proposal, Outcome]]:
+    """Run a search to its end, or for so much core time; return its complete trials, best first."""
     rows: list[tuple[Proposal, Outcome]] = []
-    while not strategy.finished:
+    end = time.process_time() + seconds
+    while not strategy.finished and time.process_time() < end:
         proposals = strategy.ask(POPULATION)
         outcomes = judge(how, proposals)
         strategy.tell(outcomes)
