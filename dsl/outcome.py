@@ -94,3 +94,10 @@ class Outcome(Frozen):
 
     precision: Precision = "float32"
     """In which its training steps were computed."""
+
+    replay: str | None = None
+    """What determines its figures, as one name (`workers.replay`): where that is the same, so are
+    they, to the digit. None where they also depend on what was trained beside it."""
+
+    platform: str | None = None
+    """What computed it: torch's version and the device."""

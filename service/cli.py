@@ -236,6 +236,35 @@ def cancel(job_id: str, as_json: Json = False, url: Url = None, token: Token = N
 
 
 @app.command()
+def replay(
+    job_id: str,
+    trial: Annotated[int, typer.Argument(min=0, help="The trial's number.")],
+    as_json: Json = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Run a trial again on this machine; exit status 1 unless every figure is the same."""
+    with _client(url, token) as client:
+        found = client.replay(_job(client, job_id)["id"], trial)
+    # Loaded here: the other commands start without torch.
+    from service import replay as replaying
+    from service.resources import Replay
+
+    recorded = Replay.model_validate(found)
+    replayed = replaying.replay(recorded)
+    figures = replaying.figures(recorded.outcome, replayed)
+    same = all(figure.same for figure in figures)
+    reason = replaying.elsewhere(recorded.outcome, replayed)
+    if as_json:
+        rows = [figure._asdict() | {"same": figure.same} for figure in figures]
+        _print_json({"same": same, "elsewhere": reason, "figures": rows})
+    else:
+        terminal.show_replay(console, figures, reason)
+    if not same:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
 def rules(
     job: Annotated[str | None, typer.Option(help="Only rules of this job.")] = None,
     task: Annotated[str | None, typer.Option(help="Only standings on this task.")] = None,

@@ -213,6 +213,14 @@ class Client:
         """Return one trial."""
         return self._json("GET", f"/jobs/{_id(job_id)}/trials/{int(number)}")
 
+    def replay(self, job_id: str, number: int) -> Resource:
+        """Return all that runs a trial again: how it was judged, what was tried, what came of it.
+
+        Raises:
+            ApiError: It has not ended, or what was trained beside it decides its figures too.
+        """
+        return self._json("GET", f"/jobs/{_id(job_id)}/trials/{int(number)}/replay")
+
     def best(self, job_id: str, count: int = 1) -> list[Resource]:
         """Return the best COMPLETE trials, best first."""
         return self._items(f"/jobs/{_id(job_id)}/best", count=count)

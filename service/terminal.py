@@ -145,6 +145,24 @@ def standings_listing(standings: Sequence[Resource]) -> Listing:
     return Listing(heads, rows, frozenset(figures), title)
 
 
+def show_replay(
+    console: Console, figures: Sequence[tuple[str, object, object]], elsewhere: str | None
+) -> None:
+    """Print figures as they were recorded and as they came out now, side by side."""
+    rows = [
+        (name, *(NOTHING if value is None else str(value) for value in values))
+        for name, *values in figures
+    ]
+    show(console, Listing(("figure", "recorded", "replayed"), rows, frozenset()))
+    different = [name for name, recorded, replayed in figures if recorded != replayed]
+    if elsewhere is not None:
+        console.print(f"{elsewhere}: digits may differ", highlight=False, soft_wrap=True)
+    if different:
+        console.print(f"different: {', '.join(different)}", highlight=False, soft_wrap=True)
+    else:
+        console.print("the same to the digit")
+
+
 def _lines(console: Console, job: Resource, events: Iterator[Resource]) -> str:
     """Print a job's events as plain lines, for logs and pipes."""
     current: str = job["state"]

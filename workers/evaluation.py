@@ -12,6 +12,7 @@ from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Measurement, Outcome, TrialState
 from workers.population import POINTS, RowResult, train_population
 from workers.protocol import Evaluation, NoPruner, Protocol
+from workers.replay import identity, platform
 from workers.screening import fault, steep
 from workers.single import refusal
 from workers.tasks.registry import find_task
@@ -75,6 +76,9 @@ class _Case:
     candidate: Candidate
     """With its learning rate, once that is chosen."""
 
+    replay: str | None
+    """See `workers.replay.identity`."""
+
     reason: str | None = None
     cost: int = 0
     seconds: float = 0.0
@@ -91,7 +95,12 @@ class _Judgement:
         self, task: Task, protocol: Protocol, proposals: Sequence[Proposal], device: str
     ) -> None:
         self._task, self._protocol, self._device = task, protocol, device
-        self._cases = [_Case(each.number, each.candidate) for each in proposals]
+        self._cases = [
+            _Case(
+                each.number, each.candidate, identity(task.name, each.candidate, protocol, device)
+            )
+            for each in proposals
+        ]
         most = protocol.steps if protocol.grid_steps is not None else protocol.steps // STRIDE
         self._points = max(1, min(POINTS, most))
 
@@ -110,7 +119,8 @@ class _Judgement:
         steps = sum(case.cost for case in self._cases)
         share = max(0.0, spent) / steps if steps else 0.0
         return [
-            _outcome(case, self._protocol, case.seconds + share * case.cost) for case in self._cases
+            _outcome(case, self._protocol, case.seconds + share * case.cost, platform(self._device))
+            for case in self._cases
         ]
 
     def _screen(self) -> None:
@@ -213,7 +223,7 @@ def _first_reason(by_seed: Sequence[RowResult]) -> str:
     return next(result.reason for result in by_seed if result.reason)
 
 
-def _outcome(case: _Case, protocol: Protocol, seconds: float) -> Outcome:
+def _outcome(case: _Case, protocol: Protocol, seconds: float, computer: str) -> Outcome:
     results = case.results
     step = max((result.step for result in results), default=0)
     common = {
@@ -227,6 +237,8 @@ def _outcome(case: _Case, protocol: Protocol, seconds: float) -> Outcome:
         "slots": results[0].slots if results else 0,
         "batch_size": protocol.batch_size,
         "precision": protocol.precision,
+        "replay": case.replay,
+        "platform": computer,
         "one_by_one": case.candidate.imported or any(each.one_by_one for each in results),
         "obstacle": next((each.obstacle for each in results if each.obstacle), None),
     }

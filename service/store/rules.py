@@ -257,6 +257,7 @@ def _standing(row: Row[Any], found: Evidence | None) -> Standing:
         schedule=candidate.schedule.name,
         batch_size=row.outcome.get("batch_size", 64),
         precision=row.outcome.get("precision", "float32"),
+        replay=row.outcome.get("replay"),
         evidence=found,
     )
 

@@ -188,6 +188,11 @@ class Store:
         with self._database.read() as connection:
             return trials.get(connection, job_id, number)
 
+    def recorded(self, job_id: str, number: int) -> tuple[Proposal, Outcome | None]:
+        """Return a trial's proposal and its outcome, None if none is known, or raise NotFound."""
+        with self._database.read() as connection:
+            return trials.recorded(connection, job_id, number)
+
     def best(
         self, job_id: str, count: int = 1, *, stage: Stage = Stage.SEARCH
     ) -> tuple[Trial, ...]:

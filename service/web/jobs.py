@@ -10,9 +10,10 @@ from dsl.errors import RuleError
 from dsl.schema import Frozen
 from search.space import Point
 from service.candidates import faults
+from service.evaluations import evaluation_of
 from service.importance import Importance, importance_of
 from service.jobs import Count, DiscoverJob, JobSpec, Name, TuneJob
-from service.resources import TERMINAL, Curve, Job, Page, Trial
+from service.resources import TERMINAL, Curve, Job, Page, Replay, Trial
 from service.store.errors import NotFound
 from service.store.query import Query as StoreQuery
 from service.store.store import Store
@@ -20,6 +21,7 @@ from service.warm_start import chosen
 from service.web.access import JobId, ListingDep, StoreDep, TrialNumber
 from service.web.pointers import pointer_of
 from service.web.problems import PROBLEMS, FieldError, Problem, rule_problem
+from workers.protocol import NoPruner
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=PROBLEMS)
 
@@ -233,6 +235,28 @@ def enqueue(job_id: JobId, points: Points, store: StoreDep) -> Job:
 def trial(job_id: JobId, number: TrialNumber, store: StoreDep) -> Trial:
     """Return one trial."""
     return store.trial(job_id, number)
+
+
+@router.get("/{job_id}/trials/{number}/replay", summary="All that runs a trial again")
+def replay(job_id: JobId, number: TrialNumber, store: StoreDep) -> Replay:
+    """Return how a trial was judged, what was tried and what came of it (`rulesmith replay`).
+
+    One that has not ended is refused (409), and one under a pruner, which compares those that are
+    trained together: it cannot be run again alone.
+    """
+    proposal, outcome = store.recorded(job_id, number)
+    if outcome is None:
+        raise Problem(409, f"trial {number} has no outcome yet; one that has ended is replayed")
+    whole = evaluation_of(store.job(job_id).spec)
+    protocol = whole.protocols[proposal.stage]
+    if not isinstance(protocol.pruner, NoPruner):
+        raise Problem(
+            409,
+            f"trial {number} ran under a pruner, which compares those that are trained together, "
+            "so it cannot be run again alone; trials of a comparison can",
+        )
+    own = whole.model_copy(update={"protocols": {proposal.stage: protocol}})
+    return Replay(evaluation=own, proposal=proposal, outcome=outcome)
 
 
 @router.get("/{job_id}/best", summary="The best trials")

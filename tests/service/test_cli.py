@@ -1,6 +1,7 @@
 """The command line against a real service: output, exit status, sentences for errors."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ import pytest
 
 from service import cli
 from service.client import Client
+from service.evaluations import evaluation_of
+from service.jobs import JOB_SPEC
 from service.resources import JobState
 from tests.service.web.conftest import DISCOVER, TUNE, Live, outcome, proposal
+from workers.evaluation import judge
 
 
 @pytest.fixture
@@ -252,6 +256,63 @@ def test_the_beginning_of_an_id_will_do_where_it_is_the_only_one(shell: Shell, l
     for command in ("show", "export"):
         assert shell(command, "0123456789ab")[0] == 1
     assert live.http.get(f"/jobs/{job[:6]}").status_code == 404
+
+
+REPLAYED = {
+    **DISCOVER,
+    "protocol": {"learning_rates": [0.01, 0.1], "grid_steps": 3, "steps": 6, "seeds": 2},
+}
+
+
+def test_a_trial_is_replayed_to_the_digit(shell: Shell, live: Live) -> None:
+    job = live.submit(REPLAYED)
+    claim = live.claim()
+    rules = ("drop(m, 0.3)", "exp(exp(exp(100 * abs(g))))", "sign(g)", "adam")
+    asked = [proposal(number, rule) for number, rule in enumerate(rules)]
+    live.store.record_asked(claim, asked)
+    outcomes = judge(evaluation_of(JOB_SPEC.validate_python(REPLAYED)), asked[:3])
+    # Somebody's figure of the third trial is off by its last digit.
+    values = {k: (math.nextafter(v[0], 9), *v[1:]) for k, v in outcomes[2].by_seed.items()}
+    outcomes[2] = outcomes[2].model_copy(update={"by_seed": values})
+    live.store.record_told(claim, outcomes, None)
+
+    status, out, _ = shell("replay", job[:6], "0")
+    assert status == 0
+    assert out.endswith("the same to the digit\n")
+    loss = repr(outcomes[0].by_seed["validation_loss"][1])
+    assert out.count(loss) == 2
+    found = shell.json("replay", job, "1")
+    assert (found["same"], found["elsewhere"]) == (True, None)
+    assert {"name": "state", "recorded": "INFEASIBLE", "replayed": "INFEASIBLE", "same": True} in (
+        found["figures"]
+    )
+    status, out, _ = shell("replay", job, "2")
+    assert status == 1
+    names = [f"{name}, seed 0" for name in sorted(values)]
+    assert out.endswith(f"different: {', '.join(names)}\n")
+    status, out, err = shell("replay", job, "3")
+    assert (status, out) == (1, "")
+    assert "trial 3 has no outcome yet" in err
+
+
+def test_what_cannot_or_need_not_be_replayed_alike_is_said(shell: Shell, live: Live) -> None:
+    job = live.submit({**REPLAYED, "task": {"name": "wine"}})
+    claim = live.claim()
+    asked = proposal(0, "sign(g)")
+    live.store.record_asked(claim, [asked])
+    (told,) = judge(evaluation_of(live.store.job(job).spec), [asked])
+    elsewhere = {"platform": "torch 1.0, cpu NEON", "replay": "0123456789abcdef"}
+    live.store.record_told(claim, [told.model_copy(update=elsewhere)], None)
+    status, out, _ = shell("replay", job, "0")
+    assert status == 0, "the digits are the same all the same"
+    assert f"recorded with torch 1.0, cpu NEON, replayed with {told.platform}" in out
+    live.store.finish(claim, JobState.SUCCEEDED)
+
+    pruned = live.submit(TUNE)
+    finish(live)
+    status, _, err = shell("replay", pruned, "0")
+    assert status == 1
+    assert "under a pruner" in err
 
 
 def test_what_no_terminal_reads_is_plain_and_whole(shell: Shell, live: Live) -> None:

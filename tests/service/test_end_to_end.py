@@ -187,6 +187,12 @@ def test_a_discover_job(client: Client, service: str, tmp_path: Path) -> None:
     assert found
     assert {trial["rule_id"] for trial in found} <= searched
 
+    command = [sys.executable, "-m", "service.cli", "replay", job["id"], str(found[0]["number"])]
+    again = subprocess.run([*command, "--url", service], capture_output=True, text=True, cwd=ROOT)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert repr(found[0]["metrics"]["test_loss"]) in again.stdout
+    assert again.stdout.endswith("the same to the digit\n")
+
     board = list(client.rules(task="digits-mlp"))
     assert {row["rule_id"] for row in board} >= {trial["rule_id"] for trial in compared}
 
