@@ -78,6 +78,18 @@ def test_broken_off_at_any_trial_it_goes_on_with_the_same_plan() -> None:
         assert run(again, 1, [*done[:-1], whole[count]]) == whole
 
 
+def test_a_search_that_runs_out_of_rules_hands_over_at_once_and_after_a_restart() -> None:
+    def small() -> WithLevel:
+        return climbing(make(top=2, budget=1000), 1, TASKS, long=True)
+
+    whole = run(small(), 1)
+    assert len(of(Stage.SEARCH, whole)) < 1000
+    for count in range(len(of(Stage.SEARCH, whole)), len(whole)):
+        again = restored(small, whole[:count], None)
+        assert run(again, 1, whole[:count]) == whole
+    assert restored(small, whole, None).finished
+
+
 def test_without_tasks_and_long_runs_the_comparison_is_the_end() -> None:
     comparison = make()
     assert climbing(comparison, 2, (), long=False) is comparison

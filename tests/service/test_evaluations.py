@@ -57,6 +57,17 @@ def test_jobs_that_compute_otherwise_judge_otherwise() -> None:
         assert other[Stage.COMPARISON] == known[Stage.COMPARISON]
 
 
+def test_what_is_known_on_an_unseen_task_is_known_to_searches_on_every_task() -> None:
+    compared = {"tasks": ["diabetes"], "long": True}
+    digits, wine = (
+        conditions(discover(task={"name": name}, comparison=compared))
+        for name in ("digits-mlp", "wine")
+    )
+    assert digits[Stage.UNSEEN] == wine[Stage.UNSEEN]
+    assert {*digits.values()} & {*wine.values()} == {digits[Stage.UNSEEN]}
+    assert len({*digits.values()}) == len(Stage)
+
+
 def test_what_a_pruner_stopped_is_not_taken_over() -> None:
     assert set(conditions(discover(protocol={"pruner": HALVING}))) == {Stage.COMPARISON}
 

@@ -73,6 +73,19 @@ def test_the_migrations_make_the_tables(store_url: str) -> None:
     database.close()
 
 
+def test_trials_of_before_have_their_jobs_task(empty_url: str) -> None:
+    store = Store(empty_url)
+    store.migrate()
+    job, claim = running(store)
+    store.record_asked(claim, [proposal(0)])
+    with store._database.write() as transaction:
+        transaction.connection.execute(text("ALTER TABLE trials DROP COLUMN task"))
+        transaction.connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    store.migrate()
+    assert store.trial(job.id, 0).task == "digits-mlp"
+    store.close()
+
+
 def test_a_newer_schema_is_refused(empty_url: str) -> None:
     store = Store(empty_url)
     store.migrate()

@@ -52,6 +52,10 @@ def record(store: Store, entries: Sequence[Entry], losses: Sequence[Sequence[flo
     ]
     store.record_asked(claim, asked)
     told = [figures(i, test) if test else infeasible(i) for i, test in enumerate(losses)]
+    told = [
+        outcome.model_copy(update={"step": 3000}) if entry[2] is Stage.LONG else outcome
+        for entry, outcome in zip(entries, told, strict=True)
+    ]
     store.record_told(claim, told, None)
     return job.id
 
@@ -120,7 +124,7 @@ def test_long_runs_are_told_beside_the_figure_and_replace_none(store: Store) -> 
     assert standing.evidence is not None
     long = standing.evidence.long
     assert long is not None
-    assert (long.wins, long.seeds, long.difference) == (2, 2, -0.375)
+    assert (long.wins, long.seeds, long.difference, long.steps) == (2, 2, -0.375, 3000)
 
 
 def test_what_is_maximised_is_better_when_larger(store: Store) -> None:
@@ -129,15 +133,28 @@ def test_what_is_maximised_is_better_when_larger(store: Store) -> None:
     asked = [proposal(0, FOUND, stage=Stage.COMPARISON)]
     asked += [proposal(1, ADAMW, stage=Stage.COMPARISON, label="adamw")]
     store.record_asked(claim, asked)
-    by_seed = ((0.9, 0.8), (0.7, 0.85))
     told = [
-        complete(i, 1.0, by_seed={"validation_accuracy": each}, seeds=2)
-        for i, each in enumerate(by_seed)
+        complete(
+            i,
+            0.5,
+            metrics={"validation_accuracy": sum(each) / 3},
+            by_seed={"validation_accuracy": each},
+            seeds=3,
+        )
+        for i, each in enumerate(((0.9, 0.8, 0.9), (0.7, 0.85, 0.8)))
     ]
-    told[0] = told[0].model_copy(update={"metrics": {"validation_accuracy": 0.85}})
-    told[1] = told[1].model_copy(update={"metrics": {"validation_accuracy": 0.775}})
     store.record_told(claim, told, None)
     found = of(store, FOUND)
     assert (found.metric, found.rank) == ("validation_accuracy", 1)
     assert found.paired is not None
-    assert found.paired.wins == 1
+    assert found.paired.wins == 2
+
+
+def test_a_rule_that_fails_on_an_unseen_task_is_said_to_there(store: Store) -> None:
+    _, claim = running(store, discover(task={"name": "wine"}))
+    store.record_asked(claim, [proposal(0, OTHER)])
+    store.record_told(claim, [complete(0, 0.1)], None)
+    record(store, UNSEEN[1:2], [()])
+    (standing,) = store.standings(task="wine").items
+    assert (standing.stage, standing.evidence) == (Stage.SEARCH, None)
+    assert standing.failed_comparison == infeasible(0).reason
