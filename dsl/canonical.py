@@ -13,7 +13,7 @@ from itertools import count
 
 from dsl.algebra import Normalizer
 from dsl.errors import RuleError
-from dsl.expression import Call, Expression, Line, Name, Node, Number
+from dsl.expression import Call, Expression, Line, Name, Node, Number, nodes
 from dsl.operands import BARE, HYPERPARAMETERS, OPERANDS, SUGAR
 from dsl.operators import OPERATORS
 from dsl.program import Graph, resolve
@@ -72,12 +72,19 @@ def _prepared() -> tuple[Normalizer, dict[int, str]]:
     return normalizer, {normalizer.run(resolve(parse(name))): name for name in SUGAR}
 
 
+@cache
+def _names_of(sugar: str) -> frozenset[str]:
+    """Return the names that must mean what they always mean for the sugar to mean that too."""
+    found = {node.name for node in nodes(parse(SUGAR[sugar])) if isinstance(node, Name)}
+    return frozenset({sugar, *(found & set(SUGAR))})
+
+
 class _Writer:
     """Writes a value graph as an expression."""
 
     def __init__(self, graph: Graph, sugar: dict[int, str], defaults: dict[str, float]) -> None:
         self.graph = graph
-        self.sugar = sugar
+        self.sugar = {i: n for i, n in sugar.items() if not _names_of(n) & set(defaults)}
         self.defaults = defaults
         self.lines: list[Line] = []
         self.nodes: dict[int, Node] = {}

@@ -1,5 +1,7 @@
 """Hostile texts: what a stranger may send in place of a rule."""
 
+import builtins
+import keyword
 import random
 from collections.abc import Callable, Sequence
 
@@ -8,6 +10,7 @@ from dsl.compile import CompiledRule
 from dsl.errors import RuleError
 from dsl.fingerprint import fingerprint
 from dsl.latex import to_latex
+from dsl.operands import SUGAR
 from dsl.operators import OPERATORS
 from dsl.text import MAX_DEPTH, MAX_LENGTH, format_rule, parse
 from dsl.validate import check
@@ -22,6 +25,7 @@ PIECES = (
 """What texts are thrown together from."""
 
 HUGE = ("9" * 400, "1e308", "1e-308", "1e400", "1e-400", "0." + "0" * 300 + "1", "1" + "0" * 308)
+PYTHONS = [*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "__class__"]
 CALLS = sorted(name for name, row in OPERATORS.items() if row.arity and not row.symbol)
 
 Rules = Sequence[str]
@@ -123,14 +127,17 @@ def unicode(source: random.Random, rules: Rules) -> str:
 
 
 def names(source: random.Random, rules: Rules) -> str:
-    """Names that are long, nearly known, or Python's own."""
+    """Names that are long, nearly known, Python's own, or the language's for something else."""
     name = source.choice(
-        ["x" * source.randint(1, 4000), "__class__", "beat1", "Adam", "gg", "self"]
+        ["x" * source.randint(1, 4000), "beat1", "Adam", "gg", "self", source.choice(PYTHONS)]
     )
-    name += source.choice(["", "_", "9" * 40, "'", "é"])
-    return source.choice(["{0} * g", "{0} = 0.1\n{0} * g", "{0}(g)", "g.{0}", "a = {0}\ng"]).format(
-        name
-    )
+    name += source.choice(["", "", "_", "9" * 40, "'", "é"])
+    name = source.choice([name, name, source.choice(list(SUGAR))])
+    spelt_out = source.choice(list(SUGAR.values()))
+    return source.choice(
+        ["{0} * g", "{0} = 0.1\n{0} * g", "{0}(g)", "g.{0}", "a = {0}\ng", "{0} = g + 1\n{0} * w"]
+        + [f"{{0}} = 2\n{{0}} * ({spelt_out}) + g"]
+    ).format(name)
 
 
 Kind = Callable[[random.Random, Rules], str]

@@ -3,7 +3,9 @@
 from hypothesis import strategies as st
 
 from dsl.expression import Call, Expression, Line, Name, Node, Number
+from dsl.operands import SUGAR
 from dsl.operators import OPERATORS, Kind
+from dsl.text import parse
 
 NUMBERS = st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, -1.0, -2.5, 1e-3, 1e-8, 7.25])
 BETAS = st.sampled_from([Number(0.9), Number(0.0), Name("beta"), Name("beta2"), Name("ld")])
@@ -12,6 +14,7 @@ SCALARS = st.one_of(
     st.sampled_from([Name(n) for n in ("beta", "mu", "eps", "t", "T", "ld", "cd", "alpha")]),
 )
 TENSORS = st.sampled_from([Name(n) for n in ("g", "w", "m", "v", "y", "u", "adam", "rmsprop")])
+SPELT_OUT = st.sampled_from([parse(text).update for text in SUGAR.values()])
 
 POINTWISE = sorted(n for n, row in OPERATORS.items() if row.kind is Kind.POINTWISE)
 STATE = sorted(n for n, row in OPERATORS.items() if row.kind is Kind.STATE)
@@ -48,6 +51,13 @@ expressions: st.SearchStrategy[Expression] = st.one_of(
         lambda pair: Expression(
             (Line("half", Number(pair[1])), Line("a", pair[0])),
             Call("add", (Call("mul", (Name("half"), Name("a"))), Name("g"))),
+        )
+    ),
+    # A hyperparameter that is named like sugar, beside what that sugar would stand for.
+    st.tuples(st.sampled_from(sorted(SUGAR)), NUMBERS, SPELT_OUT).map(
+        lambda drawn: Expression(
+            (Line(drawn[0], Number(drawn[1])),),
+            Call("add", (Call("mul", (Name(drawn[0]), drawn[2])), Name("g"))),
         )
     ),
 )

@@ -98,6 +98,21 @@ def test_settles_in_one_go(text: str) -> None:
     assert format_rule(canonical(parse(form))) == form
 
 
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("v = 2\nv * debias(ema(g^2, beta2)) * g", "v = 2\nv * g * debias(ema(g ^ 2, beta2))"),
+        ("m = 3\nm * debias(ema(g, beta1))", "m = 3\nm * debias(ema(g, beta1))"),
+        ("v = 2\nv * debias(ema(g, beta1))", "v = 2\nv * m"),
+        ("adam = 2\nadam * m / (sqrt(v) + eps)", "adam = 2\nadam * m / (sqrt(v) + eps)"),
+    ],
+)
+def test_sugar_gives_way_to_hyperparameters_of_its_name(text: str, form: str) -> None:
+    assert canonical_text(text) == form
+    assert canonical_text(form) == form
+    torch.testing.assert_close(trajectory(form), trajectory(text), rtol=1e-12, atol=0)
+
+
 def test_shared_values_stay_shared() -> None:
     doubling = "\n".join(
         ["a0 = g + w", *(f"a{i + 1} = exp(a{i}) / a{i}" for i in range(12)), "a12"]
