@@ -4,6 +4,7 @@ The same lines run in the trainer, in `optimizers.rule.RuleOptimizer` and in exp
 are printed from the graph through the operator table's templates, never from a rule's text.
 """
 
+import builtins
 import keyword
 import math
 import re
@@ -32,12 +33,13 @@ _EXPOSED = re.compile(r"(?<!\()(?<!, )\{(\d)\}|\{(\d)\}(?![,)])")
 """Finds a template's argument that is not between parentheses or commas."""
 
 _TAKEN = frozenset(
-    {"T", "abs", "advance", "change", "closure", "cos", "draw", "exp", "g", "group", "hyper"}
-    | {"kept", "log", "loss", "lr", "math", "max", "mean", "memory", "min", "norm", "normal", "now"}
-    | {"params", "penalty", "pi", "range", "rms", "scalars", "seed", "self", "sign", "sqrt"}
-    | {"state", "step", "t", "torch", "u", "uniform", "update", "values", "w", "where"}
+    {"T", "_", "__class__", "abs", "advance", "change", "closure", "cos", "draw", "exp", "g"}
+    | {"group", "hyper", "jax", "jnp", "kept", "log", "loss", "lr", "math", "max", "mean"}
+    | {"memory", "min", "norm", "normal", "now", "number", "params", "penalty", "pi", "range"}
+    | {"rms", "rows", "scalars", "seed", "self", "sign", "sqrt", "state", "step", "t", "torch"}
+    | {"u", "uniform", "update", "values", "w", "where", "wide", *dir(builtins)}
 )
-"""Names that generated code gives a meaning of its own."""
+"""Names that Python or generated code gives a meaning of its own; none may assign __debug__."""
 
 
 @dataclass(frozen=True, slots=True)

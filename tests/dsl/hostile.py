@@ -134,10 +134,15 @@ def names(source: random.Random, rules: Rules) -> str:
     name += source.choice(["", "", "_", "9" * 40, "'", "é"])
     name = source.choice([name, name, source.choice(list(SUGAR))])
     spelt_out = source.choice(list(SUGAR.values()))
-    return source.choice(
-        ["{0} * g", "{0} = 0.1\n{0} * g", "{0}(g)", "g.{0}", "a = {0}\ng", "{0} = g + 1\n{0} * w"]
-        + [f"{{0}} = 2\n{{0}} * ({spelt_out}) + g"]
-    ).format(name)
+    forms = [
+        "{0} * g",
+        "{0} = 0.1\n{0} * g",
+        "{0}(g)",
+        "g.{0}",
+        "a = {0}\ng",
+        "{0} = g + 1\n{0} * w",
+    ]
+    return source.choice([*forms, f"{{0}} = 2\n{{0}} * ({spelt_out}) + g"]).format(name)
 
 
 Kind = Callable[[random.Random, Rules], str]

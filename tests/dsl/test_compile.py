@@ -1,6 +1,8 @@
 """Compiled rules against NumPy, operator by operator, and the two ways of calling them."""
 
+import builtins
 import copy
+import keyword
 import math
 import pickle
 import traceback
@@ -129,6 +131,18 @@ def test_operator(name: str) -> None:
 )
 def test_combination(text: str, expected: np.ndarray) -> None:
     np.testing.assert_allclose(run(text), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_names_that_python_or_the_lines_use_are_names_like_others() -> None:
+    """As hyperparameters, also where floats raise (1 / t at 0), and as lines."""
+    pythons = {*dir(builtins), *keyword.kwlist, "__class__", "_"}
+    for name in sorted((pythons | {"wide", "rows", "memory", "math"}) - set(OPERATORS)):
+        for text in (
+            "{0} = 0.5\ndebias(ema(g, {0} * ld)) * exp({0} * ld) + {0} ^ g",
+            "{0} = 0.5\ng / (1 + exp(-{0} / t))",
+            "{0} = ema(g, 0.5)\n{0} * sign({0}) + where(g, {0}, 0) * norm({0})",
+        ):
+            np.testing.assert_array_equal(run(text.format(name)), run(text.format("plain")), name)
 
 
 def test_previous_update() -> None:
