@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from dsl.expression import Call, Name, Node, Number
 from dsl.operands import BARE, HYPERPARAMETERS, SUGAR
-from dsl.operators import OPERATORS, PRECEDENCE
+from dsl.operators import OPERATORS, PRECEDENCE, Operator
 from dsl.text import format_number, parse
 
 __all__ = ["to_latex"]
@@ -16,18 +16,25 @@ _GREEK = frozenset(
 )
 
 _WORDS = {
-    "g": "g_t",
-    "w": "w_t",
-    "u": "u_{t-1}",
-    "m": r"\hat m_t",
-    "v": r"\hat v_t",
-    "y": r"\hat y_t",
-    "adam": r"\mathrm{Adam}_t",
-    "rmsprop": r"\mathrm{RMSProp}_t",
+    "g": "g_{t}",
+    "w": "w_{t}",
+    "u": "u_{{{t}-1}}",
+    "t": "{t}",
+    "m": r"\hat m_{t}",
+    "v": r"\hat v_{t}",
+    "y": r"\hat y_{t}",
+    "adam": r"\mathrm{{Adam}}_{t}",
+    "rmsprop": r"\mathrm{{RMSProp}}_{t}",
     "eps": r"\epsilon",
 }
+"""How names are written; {t} is the step at which they are read."""
 
-_BINDINGS = {"div": 4, "exp": 4, "square": 4, "annealed_noise": 4}
+_STEPS = "srqpnkjilhodfacbxyzmvABCDEFGHIJKLMNOPQRSUVWXYZ"
+"""Letters for the steps over which sums run, the outermost first."""
+
+_RUNNING = ("total", "runmax", "product")
+
+_BINDINGS = {**dict.fromkeys(_RUNNING, 0), "div": 4, "exp": 4, "square": 4, "annealed_noise": 4}
 """How tightly the form of a function binds, if it is not closed on both sides."""
 
 _ATOM = 5
@@ -60,21 +67,28 @@ class _Writer:
     def __init__(self, lines: set[str], constants: set[str]) -> None:
         self.lines = lines
         self.constants = constants
+        self.steps = ["t"]
+        """The step at which names are read, last, and those around it."""
+        self.letters = [letter for letter in _STEPS if letter not in lines] or [*_STEPS]
 
     def word(self, name: str) -> str:
         """Write a name: operands with their time, Greek letters, trailing digits as indices."""
         if name in _WORDS and name not in self.lines:
-            return _WORDS[name]
+            return _WORDS[name].format(t=self.steps[-1])
         stem = name.rstrip("0123456789").rstrip("_") or name
         indices = [name[len(stem) :].lstrip("_")] if name != stem else []
         if name in self.lines and name not in self.constants:
-            indices.append("t")
+            indices.append(self.steps[-1])
         if stem in _GREEK:
             body = rf"\{stem}"
         elif stem == "eps":
             body = r"\epsilon"
         else:
-            body = stem if len(stem) == 1 else rf"\mathrm{{{stem}}}".replace("_", r"\_")
+            body = (
+                stem
+                if len(stem) == 1 and stem != "_"
+                else rf"\mathrm{{{stem}}}".replace("_", r"\_")
+            )
         index = ",".join(i for i in indices if i)
         return f"{body}_{{{index}}}" if len(index) > 1 else f"{body}_{index}" if index else body
 
@@ -87,12 +101,14 @@ class _Writer:
             if plain and node.name not in (*HYPERPARAMETERS, *SUGAR):
                 row = OPERATORS[node.name]
                 numbers = [_number(value)[0] for value in BARE[node.name]]
-                return row.latex.format(*numbers), _BINDINGS.get(node.name, _ATOM)
+                return row.latex.format(*numbers, t=self.steps[-1]), _BINDINGS.get(node.name, _ATOM)
             return self.word(node.name), _ATOM
         return self.call(node)
 
     def call(self, node: Call) -> tuple[str, int]:
         row = OPERATORS[node.operator]
+        if row.name in _RUNNING:
+            return self.running(row, node.arguments[0])
         written = [self.write(argument) for argument in node.arguments]
         if row.name == "neg":
             return f"-{_bracket(written[0], 3)}", 3
@@ -105,7 +121,17 @@ class _Writer:
             return row.latex.format(left, right), own
         exposed = set() if row.name == "where" else {int(i) for i in _OPEN.findall(row.latex)}
         filled = [_bracket(w, _ATOM if i in exposed else 0) for i, w in enumerate(written)]
-        return row.latex.format(*filled), 4 if row.symbol else _BINDINGS.get(row.name, _ATOM)
+        latex = row.latex.format(*filled, t=self.steps[-1])
+        return latex, 4 if row.symbol else _BINDINGS.get(row.name, _ATOM)
+
+    def running(self, row: Operator, argument: Node) -> tuple[str, int]:
+        """Write an operator over the steps so far, its argument at each of them."""
+        until = self.steps[-1]
+        step = self.letters[min(len(self.steps), len(self.letters)) - 1]
+        self.steps.append(step)
+        written = _bracket(self.write(argument), PRECEDENCE["*"])
+        self.steps.pop()
+        return row.latex.format(written, s=step, t=until), _BINDINGS[row.name]
 
 
 def _number(value: float) -> tuple[str, int]:

@@ -36,7 +36,8 @@ class Operator:
 
     Templates take the arguments as `{0}`, `{1}`; those of infix operators are their symbol. In
     tensor templates `{slot}` is the state, `{complement}` is 1 minus the second argument (rounded
-    once, from float64), `{index}` the number of the random draw in the rule.
+    once, from float64), `{index}` the number of the random draw in the rule. In LaTeX `{t}` is the
+    step at which the value is read, `{s}` the step over which a sum over the past runs.
     """
 
     name: str
@@ -132,11 +133,11 @@ _ROWS = (
         meaning="s = mu s + x, from 0",
     ),
     Operator(
-        "total", "v", Kind.STATE, r"\textstyle\sum_{{s \le t}} {0}", "{slot}.add_({0})",
+        "total", "v", Kind.STATE, r"\textstyle\sum_{{{s} \le {t}}} {0}", "{slot}.add_({0})",
         meaning="sum over the steps so far",
     ),
     Operator(
-        "runmax", "v", Kind.STATE, r"\max_{{s \le t}} {0}",
+        "runmax", "v", Kind.STATE, r"\max_{{{s} \le {t}}} {0}",
         "torch.maximum({slot}, {0}, out={slot})", initial=float("-inf"),
         meaning="largest over the steps so far",
     ),
@@ -146,7 +147,7 @@ _ROWS = (
         meaning="s = s + (1 - beta) sign(x - s) x, from 1e-6 (Zaheer et al. 2018)",
     ),
     Operator(
-        "prev", "v", Kind.STATE, r"\left({0}\right)_{{t-1}}", "{slot}.copy_({0})", late=True,
+        "prev", "v", Kind.STATE, r"\left({0}\right)_{{{t}-1}}", "{slot}.copy_({0})", late=True,
         meaning="the last step's x, 0 at first",
     ),
     Operator(
@@ -163,28 +164,28 @@ _ROWS = (
         "normal(draw, {index}, g) * {0}",
         meaning="normal with mean 0 and standard deviation std",
     ),
-    _time("ld", "", r"\left(1 - \tfrac tT\right)", "1.0 - now / T", "linear decay, 1 - t/T"),
+    _time("ld", "", r"\left(1 - \tfrac {t}T\right)", "1.0 - now / T", "linear decay, 1 - t/T"),
     _time(
-        "cd", "s", r"\operatorname{{cd}}_{{{0}}}(t)",
+        "cd", "s", r"\operatorname{{cd}}_{{{0}}}({t})",
         "0.5 * (1.0 + cos(2.0 * pi * {0} * now / T))",
         "cyclic decay, (1 + cos(2 pi n t/T))/2",
     ),
     _time(
-        "rd", "s", r"\operatorname{{rd}}_{{{0}}}(t)",
+        "rd", "s", r"\operatorname{{rd}}_{{{0}}}({t})",
         "0.5 * (1.0 + cos(pi * ((now * {0}) % T) / T)) * (now < T)",
         "restart decay, (1 + cos(pi ((t n) mod T)/T))/2, 0 at T",
     ),
     _time(
-        "demon", "s", r"\operatorname{{demon}}\left({0}\right)",
+        "demon", "s", r"\operatorname{{demon}}_{t}\left({0}\right)",
         "{0} * (1.0 - now / T) / (1.0 - {0} * now / T)",
         "decaying momentum, beta (1 - t/T) / ((1 - beta) + beta (1 - t/T))",
     ),
     _time(
-        "product", "s", r"\textstyle\prod_{{s \le t}} {0}", "",
+        "product", "s", r"\textstyle\prod_{{{s} \le {t}}} {0}", "",
         "product over the steps so far of a scalar that may change with t",
     ),
     _time(
-        "annealed_noise", "", r"(1 + t)^{{-0.275}}", "(1.0 + now) ** -0.275",
+        "annealed_noise", "", r"(1 + {t})^{{-0.275}}", "(1.0 + now) ** -0.275",
         "a standard deviation with variance (1 + t)^-0.55",
     ),
 )  # fmt: skip

@@ -24,6 +24,27 @@ from optimizers.catalogue import CATALOGUE
             "mu1 = 0.9\ng * mu1",
             r"\begin{aligned} \mu_1 &= 0.9 \\ u_t &= g_t \, \mu_1 \end{aligned}",
         ),
+        ("total(g)^2", r"u_t = \left(\textstyle\sum_{s \le t} g_s\right)^{2}"),
+        ("total(g) * g", r"u_t = \left(\textstyle\sum_{s \le t} g_s\right) \, g_t"),
+        ("runmax(g)^2", r"u_t = \left(\max_{s \le t} g_s\right)^{2}"),
+        ("sqrt(total(g^2))", r"u_t = \sqrt{\textstyle\sum_{s \le t} g_s^{2}}"),
+        (
+            "product(ld) * g",
+            r"u_t = \left(\textstyle\prod_{s \le t} \left(1 - \tfrac sT\right)\right) \, g_t",
+        ),
+        (
+            "runmax(total(u * t))",
+            r"u_t = \max_{s \le t} \left(\textstyle\sum_{r \le s} u_{r-1} \, r\right)",
+        ),
+        (
+            "s = 2\na = g + w\ntotal(s * a)",
+            r"\begin{aligned} s &= 2 \\ a_t &= g_t + w_t \\ "
+            r"u_t &= \textstyle\sum_{r \le t} s \, a_r \end{aligned}",
+        ),
+        (
+            "_ = 1\n_ * g",
+            r"\begin{aligned} \mathrm{\_} &= 1 \\ u_t &= \mathrm{\_} \, g_t \end{aligned}",
+        ),
     ],
 )
 def test_writes(text: str, expected: str) -> None:
