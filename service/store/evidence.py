@@ -136,7 +136,11 @@ def _evidence(job: _Job, run: _Run) -> Evidence:
         rank = 1 + sum(each.complete and job.value(each) < job.value(run) for each in beside)
     own = [each for each in job.runs if each.optimizer == run.optimizer]
     searched = [each for each in own if each.stage is Stage.COMPARISON]
-    unseen = [each for each in own if each.stage is Stage.UNSEEN and job.yardstick(each)]
+    unseen = [
+        each
+        for each in own
+        if each.stage is Stage.UNSEEN and job.yardstick(each) not in (None, each)
+    ]
     better = [each.task for each in unseen if job.better(each)]
     long = next((each for each in own if each.stage is Stage.LONG), None)
     return Evidence(

@@ -157,7 +157,10 @@ def get(connection: Connection, id_: str) -> RuleEntry:
     ordered = (
         _select()
         .where(standings.c.rule_id == id_)
-        .order_by(standings.c.compared.desc(), standings.c.score, standings.c.task)
+        # The search's task before unseen ones: its rate is the one that the rule is exported with.
+        .order_by(
+            standings.c.compared.desc(), standings.c.stage, standings.c.score, standings.c.task
+        )
     )
     return RuleEntry(
         id=row.id,

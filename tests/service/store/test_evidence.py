@@ -94,6 +94,8 @@ def test_who_wins_on_the_search_task_only_is_said_to(store: Store) -> None:
     assert not other.search_task_only
     # Not tried elsewhere, or worse already on the search's task: nothing of the kind is claimed.
     assert of(store, WEAK).unseen_tasks == ()
+    assert of(store, ADAMW).unseen_tasks == ()
+    assert store.rule(rule_id(FOUND)).standings[0].task == "digits-mlp"
     assert not of(store, WEAK).search_task_only
     assert not of(store, "g").search_task_only
 
