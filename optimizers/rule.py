@@ -17,6 +17,7 @@ from dsl.program import resolve
 from dsl.randomness import Draw
 from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
 from dsl.text import parse
+from dsl.validate import check
 from optimizers.catalogue import CATALOGUE
 
 DECAYS: tuple[str, ...] = get_args(Decay)
@@ -66,7 +67,7 @@ class RuleOptimizer(Optimizer):
     the rule itself are corrected by the true product.
 
     Raises:
-        RuleError: The text is no rule.
+        RuleError: The text is no rule, or its update does not depend on the gradient.
         ValueError: A value is out of range, a name unknown, or T is needed and not given.
         TypeError: A parameter is complex.
     """
@@ -86,6 +87,7 @@ class RuleOptimizer(Optimizer):
         **hyperparameters: float,
     ) -> None:
         self._read(rule)
+        check(parse(rule))
         unknown = sorted(set(hyperparameters) - set(self._keys.values()))
         if unknown:
             raise ValueError(self._no_such(unknown[0]))

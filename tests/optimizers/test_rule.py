@@ -300,6 +300,8 @@ def _one(**group):
     ("make", "error", "message"),
     [
         (lambda: RuleOptimizer(_one(), "g +", 0.1), RuleError, "ends too early"),
+        (lambda: RuleOptimizer(_one(), "0 * g", 0.1), RuleError, "gradient cancels out"),
+        (lambda: RuleOptimizer(_one(), "g - g + w", 0.1), RuleError, "gradient cancels out"),
         (lambda: RuleOptimizer(_one(), "lion", 0.1), ValueError, r"named\('lion', params\)"),
         (lambda: RuleOptimizer(_one(), "g", -1.0), ValueError, "lr = -1.0"),
         (lambda: RuleOptimizer(_one(), "g", float("nan")), ValueError, "lr = nan"),
