@@ -4,6 +4,7 @@ The file's update lines are the very lines that were trained (`dsl.emit`).
 """
 
 import ast
+import builtins
 import keyword
 import math
 import textwrap
@@ -21,30 +22,20 @@ from dsl.validate import checked
 
 __all__ = ["argument", "check_arguments", "docstring", "formula", "to_torch"]
 
-_RESERVED = frozenset(
-    {"T", "compiled", "defaults", "foreach", "initial_lr", "lr", "math", "maximize", "memory"}
-    | {"params", "seed", "self", "super", "t", "torch", "total_steps", "weight_decay"}
-    | {"RuntimeError", "ValueError", *keyword.kwlist}
+_FILE_NAMES = frozenset(
+    {"FLOATS", "SLOTS", "TENSORS", "advance", "changes", "cos", "draw", "each_piece", "eta", "exp"}
+    | {"first", "g", "group", "lr", "jax", "jnp", "log", "math", "mean", "memory", "mix", "norm"}
+    | {"normal", "now", "number", "numbers", "optax", "params", "pi", "rms", "rows", "scalars"}
+    | {"self", "sqrt", "state", "stream", "t", "torch", "u", "uniform", "update", "values", "w"}
+    | {"wide", "Any", "NamedTuple", "T", "_", "__class__", *dir(builtins), *keyword.kwlist}
 )
-"""What the exported class uses otherwise: a hyperparameter so named gets the prefix `rule_`."""
+"""What the lines of exported files use otherwise: no class has such a name."""
 
-_TAKEN = frozenset(
-    {
-        "SLOTS",
-        "advance",
-        "cos",
-        "each_piece",
-        "exp",
-        "log",
-        "math",
-        "mix",
-        "normal",
-        "pi",
-        "scalars",
-    }
-    | {"max", "min", "sign", "sqrt", "stream", "torch", "uniform", "update", "where", "wide"}
+_GROUP_NAMES = frozenset(
+    {"base_momentum", "compiled", "defaults", "foreach", "initial_lr", "key", "least", "max_lr"}
+    | {"max_momentum", "maximize", "min_lr", "seed", "swa_lr", "total_steps", "weight_decay"}
 )
-"""Names of the file that the class cannot have."""
+"""What the class, or torch's schedulers, keep in a parameter group."""
 
 _DECAYS: Mapping[Decay, tuple[str, str]] = {
     "none": ("", ""),
@@ -116,7 +107,7 @@ def to_torch(
     options["maximize"] = False
     options |= {} if rule.uses_randomness or rule.uses_reductions else {"foreach": True}
     options["compiled"] = False
-    body = "\n".join([*lines.scalars_body(), *lines.update_body()])
+    body = "\n".join([*lines.scalar_lines, *lines.update_lines, lines.result])
     signature = ["self", "params", "lr" if lr is None else f"lr={lr!r}", "*"]
     signature += ["total_steps"] * rule.uses_time
     signature += [f"{key}={value!r}" for key, value in options.items()]
@@ -143,8 +134,7 @@ def check_arguments(
     numbers: Mapping[str, float | None],
 ) -> None:
     """Raise ValueError for an argument of an exporter that has no meaning."""
-    taken = {*_TAKEN, *REDUCTIONS}
-    if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name) or name in taken:
+    if not name.isidentifier() or not name.isascii() or name in _FILE_NAMES:
         raise ValueError(f"name = {name!r}, but it must be a Python class name such as 'PowerSign'")
     for key in sorted(set(given) - set(known)):
         allowed = ", ".join(known) or "none"
@@ -282,7 +272,7 @@ def _functions(lines: Lines, body: str, decay: Decay, floats: bool) -> str:
 def _scalars(lines: Lines) -> str:
     keys = {argument(name): variable for name, variable in lines.hyperparameters.items()}
     code = ['"""Return what depends on hyperparameters and time alone."""']
-    code += [f"{variable} = {key}" for key, variable in keys.items() if key != variable]
+    code += renamed(keys)
     # Of whole numbers, t ^ t ^ t would grow without end; as floats they become infinite.
     code += ["now = float(min(t, T))" if line == CLAMP else line for line in lines.scalar_lines]
     code.append(f"return {wrapped(lines.scalars, 11, '[]')}")
@@ -304,9 +294,20 @@ def _wide_scalars(lines: Lines) -> str:
     return f"{_WIDE}def scalars({wrapped(signature, 12)}):\n{indented(code, 4)}"
 
 
+def renamed(keys: Mapping[str, str]) -> list[str]:
+    """Return the line that gives arguments their variables, all at once: one may be another's."""
+    pairs = {variable: key for key, variable in keys.items() if key != variable}
+    line = f"{', '.join(pairs)} = {', '.join(pairs.values())}"
+    if len(line) > WIDTH - 4:
+        left, right = wrapped([*pairs], 4, "()"), wrapped([*pairs.values()], 4)
+        line = f"{left} = (\n    {right})"
+    return [line] * bool(pairs)
+
+
 def argument(name: str) -> str:
-    """Return what the class calls a hyperparameter."""
-    return f"rule_{name}" if name in _RESERVED else name
+    """Return what the class calls a hyperparameter: with `rule_` where it has another meaning."""
+    meant = name in _FILE_NAMES - {"eta"} or name in _GROUP_NAMES
+    return f"rule_{name}" if meant or name.startswith(("__", "rule_")) else name
 
 
 def _scalar_arguments(lines: Lines, t: str, total: str, memory: str) -> list[str]:

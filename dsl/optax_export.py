@@ -11,7 +11,7 @@ from dsl.candidate import Decay
 from dsl.compile import compile_rule
 from dsl.dialect import JAX
 from dsl.emit import Lines, emit
-from dsl.export import argument, check_arguments, docstring, formula
+from dsl.export import argument, check_arguments, docstring, formula, renamed
 from dsl.files import called, indented, words, wrapped
 from dsl.text import parse
 from dsl.validate import checked
@@ -118,6 +118,12 @@ def wide(w):
     return jnp.promote_types(w.dtype, jnp.float32)
 '''
 
+_NAMES = frozenset(
+    {"base_lr", "change", "count", "eta_scale", "found", "grads", "init", "learning_rate", "leaves"}
+    | {"p", "rate", "slots", "step", "tree", "x"}
+)
+"""What the function uses otherwise, beside the names of every exported file."""
+
 _CHANGES: Mapping[Decay, str] = {
     "none": "-(lr * u)",
     "l2": "-(lr * u)",
@@ -185,13 +191,9 @@ def to_optax(
 
 def _key(name: str) -> str:
     """Return what the function calls a hyperparameter."""
-    taken = {"change", "changes", "count", "found", "init", "jax", "jnp", "leaves", "numbers"}
-    taken |= {"optax", "learning_rate", "grads", "rate", "slots", "state", "step", "tree", "wide"}
-    taken |= {"dict", "first", "list", "map", "p", "tuple", "update", "zip", "callable", "scalars"}
-    taken |= {"g", "u", "w"}
     if name == "eta":
         return "eta_scale"
-    return f"rule_{name}" if name in taken else argument(name)
+    return f"rule_{name}" if name in _NAMES or name.endswith("State") else argument(name)
 
 
 def _functions(lines: Lines) -> str:
@@ -205,8 +207,7 @@ def _functions(lines: Lines) -> str:
     names = {name: each for name, each in _SCALARS.items() if called(name, lines.scalar_lines)}
     code = ['"""Return what depends on hyperparameters and time alone."""']
     code += [f"{', '.join(names)} = {', '.join(names.values())}"] * bool(names)
-    given = zip(lines.hyperparameters.values(), keys, strict=True)
-    code += [f"{variable} = {each}" for variable, each in given if variable != each]
+    code += renamed(dict(zip(keys, lines.hyperparameters.values(), strict=True)))
     code += [*lines.scalar_lines, f"return {wrapped(lines.scalars, 11, '[]')}"]
     head = wrapped(["t", "T", "memory", *keys], 12)
     parts.append(f"def scalars({head}):\n{indented(code, 4)}")

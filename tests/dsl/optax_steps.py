@@ -11,6 +11,7 @@ from dsl.errors import RuleError
 from dsl.export import to_torch
 from dsl.optax_export import to_optax
 from optimizers.catalogue import CATALOGUE
+from tests.dsl.test_export import NAMES
 
 jax = pytest.importorskip("jax", reason="the optax extra is not installed")
 optax = pytest.importorskip("optax", reason="the optax extra is not installed")
@@ -82,6 +83,22 @@ def test_steps_as_the_torch_file_does(name: str) -> None:
 def test_other_operators(rule: str) -> None:
     found, wanted = both(rule, "paper", torch.float64)
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("line", ["{} = ema(g, 0.9)", "{} = 0.5"])
+def test_any_name_of_the_language_steps_in_a_file(line: str) -> None:
+    for i in range(0, len(NAMES), 4):
+        names = (NAMES * 2)[i : i + 4]
+        update = f"({' + '.join(names)}) * debias(ema(g, 0.3)) * ld"
+        rule = "\n".join([*map(line.format, names), update])
+        source = to_torch(rule, lr=0.1)
+        params = [torch.ones(2, requires_grad=True)]
+        params[0].grad = torch.full((2,), 0.3)
+        load(source)(params, total_steps=3).step()
+        optimizer = load(to_optax(rule, lr=0.1))(total_steps=3)
+        w, g = {"a": np.ones(2, "float32")}, {"a": np.full(2, 0.3, "float32")}
+        change, _ = optimizer.update(g, optimizer.init(w), w)
+        np.testing.assert_allclose(w["a"] + change["a"], params[0].detach(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("decay", ["none", "l2", "decoupled", "paper"])

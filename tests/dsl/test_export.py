@@ -1,10 +1,13 @@
 """Exported files train to the same bits as RuleOptimizer, with nothing of this project near."""
 
 import ast
+import builtins
 import copy
 import inspect
+import keyword
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from dsl.canonical import canonical_text
 from dsl.compile import compile_rule
 from dsl.errors import RuleError
 from dsl.export import to_torch
+from dsl.optax_export import to_optax
 from dsl.randomness import Draw
 from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
@@ -312,6 +316,53 @@ def test_scalars_without_end_are_those_of_the_trainer(rule: str) -> None:
             train(optimizer, params, steps)
         for a, b in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def identifiers() -> list[str]:
+    """Every word of exported files, of Python and of parameter groups that may name a number."""
+    rules = ("ema(g, beta) + drop(g, 0.1) * ld", "noise(demon(beta)) * exp(alpha * ld) + norm(g)")
+    files = [to_torch(rule, lr=0.1, decay="paper") for rule in (*rules, "debias(ema(g, ld))")]
+    found = set(re.findall(r"[A-Za-z_]\w*", "".join(files + [to_optax(rule) for rule in rules])))
+    found |= {*dir(builtins), *keyword.kwlist, "_", "__", "___", "__x", "rule_lr", "values2", "k"}
+    found |= {"max_lr", "momentum", "betas", "T_", "one_minus_beta", "eta", "eta_scale", "rule_f"}
+    return sorted(name for name in found if allowed(f"{name} = 0.5\n{name} * g"))
+
+
+def allowed(rule: str) -> bool:
+    try:
+        return bool(compile_rule(rule))
+    except RuleError:
+        return False
+
+
+NAMES = identifiers()
+NAMED = [
+    "{0} = 0.5\n{1} = 0.2\n{2} = 0.1\nexp({0} * ld) * debias(ema(g, {1})) + abs(ema(g, {2})) ^ {1}",
+    "{0} = ema(g, 0.9)\n{1} = norm(g)\n{2} = demon(0.9) * t\n{0} * {1} + {2} * drop({0}, 0.1)",
+]
+
+
+@pytest.mark.parametrize("rule", NAMED)
+def test_any_name_of_the_language_steps_in_a_file(rule: str) -> None:
+    assert len(NAMES) > 300
+    for i in range(0, len(NAMES), 3):
+        text = rule.format(*(NAMES * 2)[i : i + 3])
+        ours, theirs = weights(), weights()
+        kind = load(to_torch(text, lr=0.1))
+        train(kind(ours, **options(kind, 20)), ours, 2)
+        train(RuleOptimizer(theirs, text, 0.1, total_steps=20), theirs, 2)
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.equal(a, b), text
+
+
+def test_a_class_is_not_named_like_what_its_file_uses() -> None:
+    for name in NAMES:
+        try:
+            source = to_torch("ema(g, 0.9) * exp(ld)", name, lr=0.1)
+        except ValueError:
+            continue
+        params = weights()
+        train(load(source, name)(params, total_steps=3), params, 1)
 
 
 def test_bad_rule() -> None:
