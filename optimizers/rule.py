@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT
 from dsl.candidate import Decay
 from dsl.compile import CompiledRule, Scalar, compile_rule
 from dsl.errors import RuleError
+from dsl.operands import range_of
 from dsl.operators import OPERATORS
 from dsl.program import resolve
 from dsl.randomness import Draw
@@ -182,12 +183,15 @@ class RuleOptimizer(Optimizer):
             )
         if total is not None and not (isinstance(total, int) and total >= 1):
             raise ValueError(f"total_steps = {total!r}, but it must be an integer of at least 1")
-        for name in self._keys.values():
-            value = group[name]
+        for name, key in self._keys.items():
+            value = group[key]
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{name} = {value!r}, but it must be a number")
+                raise ValueError(f"{key} = {value!r}, but it must be a number")
             if not math.isfinite(value):
-                raise ValueError(f"{name} = {value}, but it must be finite")
+                raise ValueError(f"{key} = {value}, but it must be finite")
+            allowed = range_of(name, self._compiled.hyperparameters[name])
+            if allowed is not None and value not in allowed:
+                raise ValueError(f"{key} = {value}; allowed: {allowed.words}")
 
     @overload
     def step(self, closure: None = None) -> None: ...
