@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune import Callback
+from ray.tune.registry import _unregister_trainables
 from ray.tune.search import Searcher
 from ray.util import list_named_actors
 from ray.util.placement_group import (
@@ -178,7 +179,8 @@ class _Witness(Callback):
 
 def _failure(trial: Any) -> str:
     """Say what became of a trial's worker; a process that just vanished leaves no more to say."""
-    error = trial.get_pickled_error()
+    # Not `get_pickled_error`: that reads what is copied to the storage later.
+    error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
     if not isinstance(error, RayActorError):
         return f"A worker failed with {type(error).__name__}: {lines[-1][:300]}"
@@ -310,8 +312,12 @@ def _tune(plan: Plan, key: str, resources: _Reserved, most: int) -> None:
     _sweep()
     scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-"))
     try:
+        trainable: Any = tune.with_resources(PopulationTrainable, resources)
+        # Tune keeps trainables under their names for all drivers alike: with one name, a driver
+        # would reserve what another's `_Reserved` says, and die of the other's `release`.
+        trainable._name = f"{PopulationTrainable.__name__}-{key}"
         tuner = tune.Tuner(
-            tune.with_resources(PopulationTrainable, resources),
+            trainable,
             param_space={"evaluation": plan.evaluation, "judge": plan.judge},
             tune_config=tune.TuneConfig(
                 search_alg=_Recorder(key),
@@ -335,6 +341,7 @@ def _tune(plan: Plan, key: str, resources: _Reserved, most: int) -> None:
         traceback.print_exc()
         desk.failure = desk.failure or failure
     finally:
+        _unregister_trainables()
         shutil.rmtree(scratch, ignore_errors=True)
         desk.messages.put(None)
 
