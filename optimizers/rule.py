@@ -306,12 +306,23 @@ class RuleOptimizer(Optimizer):
         """Take up the state of `state_dict`, copied, so that training goes on to the bit.
 
         Raises:
-            ValueError: It is of another rule, or of other param groups.
+            ValueError: It is of another rule or class, or of other param groups.
         """
         rule = state_dict.get("rule", self.rule)
         if rule != self.rule:
             raise ValueError(
                 f"the state is of the rule {rule!r}, this optimizer's is {self.rule!r}"
+            )
+        needed = {*OPTIONS, *self._keys.values()} - {"foreach"}
+        slots = {"step", *(slot.name for slot in self._compiled.slots)}
+        missing = [
+            *(sorted(needed - set(group)) for group in state_dict["param_groups"]),
+            *(sorted(slots - set(state)) for state in state_dict["state"].values() if state),
+        ]
+        if any(missing):
+            raise ValueError(
+                f"the state has no {', '.join(next(filter(None, missing)))}: load one that a "
+                f"RuleOptimizer of the rule {self.rule!r} gave"
             )
         super().load_state_dict(state_dict)
         saved_ids = [i for group in state_dict["param_groups"] for i in group["params"]]

@@ -351,3 +351,22 @@ def test_state_of_another_rule_is_refused():
         RuleOptimizer.named("adam", [p]).load_state_dict(
             RuleOptimizer.named("lion", [p]).state_dict()
         )
+
+
+def test_state_of_another_class_is_refused():
+    """Before anything is loaded, for wrappers drop the rule's text and leave torch's own keys."""
+    p = torch.ones(1, requires_grad=True)
+    p.grad = torch.ones(1)
+    optimizer = RuleOptimizer.named("adam", [p])
+    for other in (torch.optim.Adam([p]), torch.optim.SGD([p], momentum=0.9)):
+        with pytest.raises(ValueError, match="has no beta1, beta2, decay"):
+            optimizer.load_state_dict(other.state_dict())
+    trace = RuleOptimizer([p], "trace(g, mu)", 0.1)
+    trace.step()
+    average = RuleOptimizer([p], "ema(g, mu)", 0.1)
+    saved = trace.state_dict()
+    del saved["rule"]
+    with pytest.raises(ValueError, match="the state has no ema_g"):
+        average.load_state_dict(saved)
+    optimizer.step()
+    assert p.item() < 1
