@@ -341,7 +341,7 @@ def _tune(plan: Plan, key: str, resources: _Reserved, most: int) -> None:
         traceback.print_exc()
         desk.failure = desk.failure or failure
     finally:
-        _unregister_trainables()
+        _unregister_trainables()  # type: ignore[no-untyped-call]
         shutil.rmtree(scratch, ignore_errors=True)
         desk.messages.put(None)
 

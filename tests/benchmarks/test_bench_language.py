@@ -8,7 +8,7 @@ from tests.benchmarks.bench_language import part, sample
 @pytest.mark.parametrize("groups", [1, 2])
 def test_merged_rules_train_alike(groups: int) -> None:
     found = sample(groups, 500, seed=70 + groups)
-    assert found.refused
+    assert found.refused < 5, "the masks leave next to nothing to the checks"
     assert len(found.prints) < len(found.forms) < found.drawn - found.refused
     told = part(found.by_form[:10], False) + part(found.by_print[:10], True)
     assert sum(parts is not None for parts, _, _ in told) >= 4
