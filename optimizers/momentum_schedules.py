@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from optimizers.rule import RuleOptimizer
 from optimizers.schedules import one_cycle
@@ -102,7 +103,8 @@ class MomentumScheduler:
     """Set one hyperparameter of a `RuleOptimizer` by a momentum schedule.
 
     Call `step` after every `optimizer.step`, as with torch's schedulers; the first value is set at
-    once. Each group starts from its own value.
+    once. Each group starts from its own value. To resume, build it as before, then load its state
+    and the optimizer's, in either order.
 
     Args:
         optimizer: Whose groups are changed.
@@ -140,6 +142,25 @@ class MomentumScheduler:
     def step(self) -> None:
         """Go to the next step."""
         self.last_step += 1
+        self._set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on: the step and each group's first value."""
+        return {"last_step": self.last_step, "initial": list(self.initial)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on at the saved step, from the saved first values.
+
+        Raises:
+            ValueError: The state is of an optimizer with another number of param groups.
+        """
+        if len(state_dict["initial"]) != len(self.initial):
+            raise ValueError(
+                f"the state is of {len(state_dict['initial'])} param groups, the optimizer has "
+                f"{len(self.initial)}"
+            )
+        self.initial = list(state_dict["initial"])
+        self.last_step = state_dict["last_step"]
         self._set()
 
     def _set(self) -> None:

@@ -1,6 +1,8 @@
 """AdamWR and SGDWR: warm restarts with the decay recomputed at each (arXiv:1711.05101, B.1-B.2)."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from torch.optim import Optimizer
 
@@ -38,8 +40,11 @@ class WarmRestarts:
     learning rate is lr·η_t and the decay η_t·λ, λ from the length of the present period. Call
     `step` after every `optimizer.step`.
 
+    To resume, build it as before, then load its state and the optimizer's, in either order.
+
     Args:
-        optimizer: Its groups' `lr` at this moment is the base learning rate; their `initial_lr` is
+        optimizer: Its groups' `initial_lr`, where another schedule or a loaded state has set it,
+            is the base learning rate, else their `lr`, as for torch's schedulers; `initial_lr` is
             set to it, and `weight_decay` is set at each restart.
         T_0: Epochs of the first period.
         T_mult: Each period is this many times as long as the one before.
@@ -73,7 +78,7 @@ class WarmRestarts:
         normalized_weight_decay(norm or 0.0, batch_size, examples, T_0)
         self.steps_per_epoch = math.ceil(examples / batch_size)
         for group in optimizer.param_groups:
-            group["initial_lr"] = float(group["lr"])
+            group.setdefault("initial_lr", float(group["lr"]))
         self.last_step = 0
         self._set()
 
@@ -85,6 +90,29 @@ class WarmRestarts:
     def step(self) -> None:
         """Go to the next step: T_cur grows by a fraction of an epoch."""
         self.last_step += 1
+        self._set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on: the step and the base learning rates."""
+        return {
+            "last_step": self.last_step,
+            "base_lrs": [float(group["initial_lr"]) for group in self.optimizer.param_groups],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on at the saved step, from the saved base learning rates.
+
+        Raises:
+            ValueError: The state is of an optimizer with another number of param groups.
+        """
+        groups, rates = self.optimizer.param_groups, state_dict["base_lrs"]
+        if len(rates) != len(groups):
+            raise ValueError(
+                f"the state is of {len(rates)} param groups, the optimizer has {len(groups)}"
+            )
+        for group, rate in zip(groups, rates, strict=True):
+            group["initial_lr"] = rate
+        self.last_step = state_dict["last_step"]
         self._set()
 
     def _set(self) -> None:

@@ -79,6 +79,25 @@ def test_the_scheduler_sets_what_the_rule_would():
     )
 
 
+@pytest.mark.parametrize("built", ["before", "after"])
+def test_the_scheduler_resumes(built):
+    optimizer = RuleOptimizer([torch.zeros(1, requires_grad=True)], "trace(g, mu)", 0.1)
+    scheduler = MomentumScheduler(optimizer, "cosine", 50)
+    for _ in range(20):
+        scheduler.step()
+    fresh = RuleOptimizer([torch.zeros(1, requires_grad=True)], "trace(g, mu)", 0.1)
+    if built == "before":
+        resumed = MomentumScheduler(fresh, "cosine", 50)
+    fresh.load_state_dict(optimizer.state_dict())
+    if built == "after":
+        resumed = MomentumScheduler(fresh, "cosine", 50)
+    resumed.load_state_dict(scheduler.state_dict())
+    for _ in range(5):
+        assert fresh.param_groups[0]["mu"] == optimizer.param_groups[0]["mu"]
+        scheduler.step()
+        resumed.step()
+
+
 def test_errors():
     optimizer = RuleOptimizer([torch.zeros(1, requires_grad=True)], "trace(g, mu)", 0.1)
     with pytest.raises(ValueError, match="no momentum schedule 'demo'; allowed: cosine, demon"):
@@ -89,3 +108,6 @@ def test_errors():
         MOMENTUM_SCHEDULES["exponential"](0, 10, rate=3)
     with pytest.raises(ValueError, match=r"momentum = 1, but it must be in \[0, 1\)"):
         demon(0, 10, 1)
+    scheduler = MomentumScheduler(optimizer, "demon", 10)
+    with pytest.raises(ValueError, match="the state is of 0 param groups, the optimizer has 1"):
+        scheduler.load_state_dict({"last_step": 1, "initial": []})
