@@ -3,6 +3,10 @@
 from optimizers.entry import Entry
 
 _SGDW = "Loshchilov & Hutter 2019, Decoupled Weight Decay Regularization, arXiv:1711.05101, Alg. 1"
+_AT_ZERO = (
+    " At eta_t = 0 itself the weights stand still, where the printed form still moves by mu times "
+    "the buffer: let schedules end above 0."
+)
 _DEMON = "Chen, Wolfe, Li & Kyrillidis 2019, Demon: Improved Neural Network Training with Momentum"
 
 ENTRIES = (
@@ -27,7 +31,7 @@ ENTRIES = (
         paper="Polyak 1964, Some methods of speeding up the convergence of iteration methods",
         note="Heavy ball with the learning rate inside the buffer, v = mu v + lr_t g; w -= v. "
         "Equal to momentum at a constant learning rate; they differ under a schedule. "
-        "eta is the schedule's multiplier, given by the optimizer at each step.",
+        f"eta is the schedule's multiplier, given by the optimizer at each step.{_AT_ZERO}",
     ),
     Entry(
         name="nesterov",
@@ -54,7 +58,7 @@ ENTRIES = (
         weight_decay=1e-4,
         paper=_SGDW,
         note="Algorithm 1 as printed: learning rate inside the buffer, m = mu m + eta_t lr g, and "
-        "decay eta_t·λ without the learning rate. eta is the schedule's multiplier.",
+        f"decay eta_t·λ without the learning rate. eta is the schedule's multiplier.{_AT_ZERO}",
     ),
     Entry(
         name="qhm",

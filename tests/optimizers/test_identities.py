@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
 from tests.optimizers.oracles import BEALE_START, BOWLS_START, beale, bowls
 from tests.optimizers.training import train, train_named
@@ -146,6 +147,27 @@ def test_conventions_that_are_not_interchangeable():
     inside = named("sgdw_paper", 1e-3, schedule="cosine")
     outside = named("sgdw", 1e-3, decay="paper", weight_decay=1e-4, schedule="cosine")
     assert np.abs(inside[0] - outside[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["momentum_inside", "sgdw_paper"])
+def test_a_learning_rate_inside_the_buffer_that_falls_to_nothing(name):
+    """The printed form down to any rate above 0; at 0 itself, as the note says, no move."""
+    assert "At eta_t = 0 itself the weights stand still" in CATALOGUE[name].note
+    options = {"weight_decay": 0.0} if name == "sgdw_paper" else {}
+
+    def ends(etas):
+        return [
+            train(
+                lambda p: RuleOptimizer.named(name, p, 0.1, **options),
+                lambda w: [np.ones(1)], [np.ones(1)], steps, etas,
+            )[0].item()
+            for steps in (1, 2, 3, 4)
+        ]  # fmt: skip
+
+    assert ends([1, 1, 1e-11, 1]) == pytest.approx([0.9, 0.71, 0.539, 0.2851], rel=1e-9)
+    stays = ends([1, 1, 0, 1])
+    assert stays[2] == stays[1]
+    assert stays == pytest.approx([0.9, 0.71, 0.71, 0.4561], rel=1e-12)
 
 
 def test_reductions_are_per_tensor():
