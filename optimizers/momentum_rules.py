@@ -15,6 +15,7 @@ ENTRIES = (
         rule="g",
         lr=1e-3,
         paper="Robbins & Monro 1951, A Stochastic Approximation Method",
+        note="As torch.optim.SGD without momentum.",
     ),
     Entry(
         name="momentum",

@@ -63,6 +63,9 @@ ENTRIES = (
         lr=1e-3,
         paper="Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, signSGD, arXiv:1802.04434, "
         "Alg. 2",
+        note="Algorithm 2: the momentum is an average (1 - beta) g + beta m, of whose scale nothing "
+        "is left, so that a heavy-ball buffer gives the same signs. sign(0) = 0. The workers' "
+        "majority vote is outside the rule.",
     ),
     Entry(
         name="tiger",
@@ -101,5 +104,7 @@ ENTRIES = (
         weight_decay=0.01,
         paper="Cao, Li & Song 2024, Grams: Gradient Descent with Adaptive Momentum Scaling, "
         "arXiv:2412.17107",
+        note="Adam's step, with torch's bias corrections and eps, gives the size and the present "
+        "gradient the sign: sign(0) = 0 leaves a weight alone.",
     ),
 )

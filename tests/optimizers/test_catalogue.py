@@ -40,6 +40,7 @@ def test_an_entry_is_complete(name):
     assert entry.name == name
     assert entry.lr > 0
     assert entry.paper
+    assert entry.note.endswith("."), "which convention it is"
     assert (entry.decay == "none") == (entry.weight_decay == 0)
     assert dict(entry.hyperparameters) == compile_rule(entry.rule).hyperparameters
 
