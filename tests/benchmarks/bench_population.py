@@ -5,7 +5,8 @@ split. In every round five things run one after the other, so that a change of t
 falls on all; figures are medians of the rounds:
 
 - the loop as a person writes it: one process with torch's own number of threads, for each child an
-  `nn.Module`, autograd, and `torch.optim` (`RuleOptimizer` for rules that torch has not);
+  `nn.Module`, autograd, and `torch.optim` (Lion, PowerSign and AddSign, which torch has not, are
+  written out in `by_hand`);
 - the fair loop: two processes of one thread side by side, each with half of the children;
 - the engine as the service runs it: two workers of one thread, a population of 64 in each;
 - the engine in one process with torch's own number of threads, 128 rows;
@@ -41,7 +42,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dsl.candidate import Candidate
 from optimizers.catalogue import CATALOGUE
-from optimizers.rule import RuleOptimizer
+from tests.benchmarks.by_hand import AddSign, Lion, PowerSign
 from tests.benchmarks.results import record
 from workers.batches import batch_order
 from workers.population import train_population
@@ -105,7 +106,7 @@ def children(count: int) -> list[Candidate]:
     return found
 
 
-def _optimizer(child: Candidate, module: nn.Module, steps: int) -> torch.optim.Optimizer:
+def _optimizer(child: Candidate, module: nn.Module) -> torch.optim.Optimizer:
     lr = child.lr
     assert lr is not None
     name = next(name for name in NAMES if CATALOGUE[name].rule == child.rule)
@@ -120,14 +121,13 @@ def _optimizer(child: Candidate, module: nn.Module, steps: int) -> torch.optim.O
         return torch.optim.Adam(module.parameters(), lr)
     if name == "adamw":
         return torch.optim.AdamW(module.parameters(), lr, weight_decay=child.weight_decay)
-    return RuleOptimizer(
-        module.parameters(),
-        child.rule,
-        lr,
-        decay=child.decay,
-        weight_decay=child.weight_decay,
-        total_steps=steps,
-    )
+    if name == "rmsprop":
+        rho, eps = defaults["rho"], defaults["eps"]
+        return torch.optim.RMSprop(module.parameters(), lr, alpha=rho, eps=eps)
+    if name == "lion":
+        return Lion(module.parameters(), lr, weight_decay=child.weight_decay, **defaults)
+    kind = {"powersign": PowerSign, "addsign": AddSign}[name]
+    return kind(module.parameters(), lr, beta=defaults["beta"])
 
 
 def loop(
@@ -141,7 +141,7 @@ def loop(
     )
     for child in some:
         module = task.initial(child.seed).to(dtype)
-        optimizer = _optimizer(child, module, setting.steps)
+        optimizer = _optimizer(child, module)
         for batch in batch_order(child.seed, len(train[0]), BATCH, setting.steps):
             optimizer.zero_grad()
             task.loss(module, tuple(each[batch] for each in train)).backward()
