@@ -1,21 +1,24 @@
 """The population trainer against ordinary PyTorch loops, on the same children and the same cores.
 
 A child is a rule, a learning rate and a seed; it is trained and then measured on the validation
-split. In every round five things run one after the other, so that a change of the machine's speed
+split. In every round six things run one after the other, so that a change of the machine's speed
 falls on all; figures are medians of the rounds:
 
 - the loop as a person writes it: one process with torch's own number of threads, for each child an
   `nn.Module`, autograd, and `torch.optim` (Lion, PowerSign and AddSign, which torch has not, are
   written out in `by_hand`);
 - the fair loop: two processes of one thread side by side, each with half of the children;
-- the engine as the service runs it: two workers of one thread, a population of 64 in each;
-- the engine in one process with torch's own number of threads, 128 rows;
+- the engine as the service runs it: two workers of one thread, a population of 64 in each, whose
+  rows have one seed, as those of a tune job do: they share every batch;
+- the engine likewise, each of its 64 rows with a seed of its own: no batch is shared;
+- the engine in one process with torch's own number of threads, 128 rows of one seed;
 - the machine's matrix rate: products of 768 x 768 in the same two processes side by side.
 
-The loops train some of the children, as many of each rule, and count per child. The floor is the
+The loops train the first few of the 128 children only, as many of each rule, and count per child;
+to them it is all one which children share a seed. The floor is the
 time of the multiplications alone at the matrix rate, counted from the shapes of the module's own
-passes. It also says how much a task can gain at all: the fair loop takes some 50 times the floor on
-`digits-mlp`, 20 on `digits-conv` and 10 on `char-lm`, and no population can gain more. The rest is
+passes. It also says how much a task can gain at all: the fair loop takes some 30 times the floor on
+`digits-mlp`, 15 on `digits-conv` and 7 on `char-lm`, and no population can gain more. The rest is
 what a population saves, the time between operations, which it spends once for all rows; the larger
 the layers, the less of it there is. So the recurrent network gains least. Convolutions also gain
 less since besides thin products they are passes through memory (patches, BatchNorm, pooling), whose
@@ -89,8 +92,8 @@ SETTINGS = (
 )
 
 
-def children(count: int) -> list[Candidate]:
-    """Return different children: the named rules in turn, at learning rates that grow."""
+def children(count: int, seeds: int = 1) -> list[Candidate]:
+    """Return different children: rules and seeds in turn, at learning rates that grow."""
     found = []
     for k in range(count):
         name = NAMES[k % len(NAMES)]
@@ -101,6 +104,7 @@ def children(count: int) -> list[Candidate]:
                 lr=RATES[name] * (0.5 + 0.5 * k / count),
                 decay=entry.decay,
                 weight_decay=entry.weight_decay,
+                seed=k % seeds,
             )
         )
     return found
@@ -192,12 +196,13 @@ def flops(setting: Setting) -> int:
 
 
 class Contest:
-    """The five contestants of one task, and their times: microseconds per child and step."""
+    """The six contestants of one task, and their times: microseconds per child and step."""
 
     def __init__(self, setting: Setting, pool: ProcessPoolExecutor) -> None:
         """Prepare the children."""
         self._setting, self._pool = setting, pool
         self._children = children(WORKERS * ROWS)
+        self._scattered = children(WORKERS * ROWS, seeds=ROWS)
         self._flops = flops(setting)
         self._times: dict[str, list[float]] = {}
 
@@ -213,11 +218,15 @@ class Contest:
         """Measure everything once."""
         setting, looped = self._setting, self._setting.looped
         halves = [self._children[k * looped : (k + 1) * looped] for k in range(WORKERS)]
-        stacks = [self._children[k * ROWS : (k + 1) * ROWS] for k in range(WORKERS)]
+        shared, scattered = (
+            [every[k * ROWS : (k + 1) * ROWS] for k in range(WORKERS)]
+            for every in (self._children, self._scattered)
+        )
         work: dict[str, tuple[int, Callable[[], object]]] = {
             "person": (looped, lambda: loop(setting, halves[0])),
-            "engine": (WORKERS * ROWS, lambda: self._side_by_side(_stacked, stacks)),
+            "engine": (WORKERS * ROWS, lambda: self._side_by_side(_stacked, shared)),
             "fair": (WORKERS * looped, lambda: self._side_by_side(_looped, halves)),
+            "scattered": (WORKERS * ROWS, lambda: self._side_by_side(_stacked, scattered)),
             "threads": (WORKERS * ROWS, lambda: population(setting, self._children)),
         }
         for name, (count, run) in work.items():
@@ -249,8 +258,10 @@ class Contest:
         setting, us = self._setting, {n: statistics.median(t) for n, t in self._times.items()}
         print(
             f"{setting.task}: us per child and step: loop {us['person']:.0f} "
-            f"({torch.get_num_threads()} threads), two loops side by side {us['fair']:.0f}; "
-            f"engine {us['engine']:.1f} (two workers of {ROWS} rows), {us['threads']:.1f} "
+            f"({torch.get_num_threads()} threads; the first {setting.looped} of the "
+            f"{WORKERS * ROWS} children), two loops side by side {us['fair']:.0f} (the first "
+            f"{WORKERS * setting.looped}); engine, all children, seeds shared, "
+            f"{us['engine']:.1f} (two workers of {ROWS} rows), {us['threads']:.1f} "
             f"(one process, {torch.get_num_threads()} threads, {WORKERS * ROWS} rows); "
             f"floor {us['floor']:.1f} ({self._flops / 1e6:.2f} MFLOP at "
             f"{self._flops / us['floor'] / 1e3:.0f} GFLOP/s)"
@@ -262,9 +273,9 @@ class Contest:
             f"  {person:.1f} times the person's loop ({setting.person:g} wanted; {alone:.1f} in "
             f"one process), {fair:.1f} times the fair one ({setting.fair:g} wanted; the floor "
             f"lies at {most:.0f}); {floor:.1f} times the floor"
-            + (f" ({setting.floor:g} wanted)" if setting.floor else ""),
-            flush=True,
+            + (f" ({setting.floor:g} wanted)" if setting.floor else "")
         )
+        self._report_scattered(us["scattered"])
         record(
             f"population of {ROWS}, {setting.task}",
             person,
@@ -281,6 +292,23 @@ class Contest:
             at_least=setting.fair,
         )
         record(f"over the floor, {setting.task}", floor, at_most=setting.floor, most=most)
+
+    def _report_scattered(self, us: float) -> None:
+        task = self._setting.task
+        person, fair = self.ratio("person", "scattered"), self.ratio("fair", "scattered")
+        print(
+            f"  a seed for each of the {ROWS} rows, no batch shared: engine {us:.1f} us, "
+            f"{person:.1f} times the person's loop, {fair:.1f} times the fair one; "
+            f"{self.ratio('scattered', 'engine'):.2f} times what it takes with seeds shared",
+            flush=True,
+        )
+        record(
+            f"population of {ROWS}, {ROWS} seeds, {task}",
+            person,
+            peer="an ordinary loop, torch's own threads",
+            fair=fair,
+            us=us,
+        )
 
 
 def differences(setting: Setting, dtype: torch.dtype) -> list[float]:

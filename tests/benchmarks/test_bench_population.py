@@ -16,6 +16,8 @@ def test_children_differ_and_take_the_rules_in_turn() -> None:
     assert len({(each.rule, each.lr, each.decay) for each in found}) == 64
     rules = [each.rule for each in found]
     assert rules == rules[: len(NAMES)] * 8
+    assert {each.seed for each in found} == {0}
+    assert [each.seed for each in children(128, seeds=64)] == [*range(64), *range(64)]
 
 
 def test_the_floor_counts_the_products_of_both_passes() -> None:
