@@ -63,8 +63,8 @@ ENTRIES = (
         lr=1e-3,
         paper="Bernstein, Wang, Azizzadenesheli & Anandkumar 2018, signSGD, arXiv:1802.04434, "
         "Alg. 2",
-        note="Algorithm 2: the momentum is an average (1 - beta) g + beta m, of whose scale nothing "
-        "is left, so that a heavy-ball buffer gives the same signs. sign(0) = 0. The workers' "
+        note="Algorithm 2: the momentum is an average, beta m + (1 - beta) g, of whose scale "
+        "nothing is left: a heavy-ball buffer gives the same signs. sign(0) = 0. The workers' "
         "majority vote is outside the rule.",
     ),
     Entry(
