@@ -14,7 +14,7 @@ from dsl.errors import RuleError, nearest
 from dsl.expression import Call, Expression, Name, Node, Number
 from dsl.operands import BARE, HYPERPARAMETERS, OPERANDS, SUGAR
 from dsl.operators import OPERATORS, Kind, Operator
-from dsl.text import MAX_DEPTH, MAX_NODES, parse
+from dsl.text import FUNCTIONS, MAX_DEPTH, MAX_NODES, parse
 
 __all__ = ["Graph", "Program", "Shape", "Value", "resolve"]
 
@@ -237,8 +237,11 @@ class _Resolver:
         later = any(line.name == name for line in self.expression.lines)
         if later:
             self.fail(node, f"'{name}' is used before its line", "Move its line up.")
-        known = [*self.lines, *OPERANDS, *BARE, *SUGAR, *self.defaults]
-        self.fail(node, f"Unknown name '{name}'", nearest(name, known))
+        if name in FUNCTIONS:
+            meaning = OPERATORS[name].meaning
+            self.fail(node, f"'{name}' takes its arguments in parentheses", f"{name}: {meaning}.")
+        known = {*self.lines, *OPERANDS, *BARE, *SUGAR, *self.defaults, *FUNCTIONS}
+        self.fail(node, f"Unknown name '{name}'", nearest(name, sorted(known)))
 
     def sugar(self, node: Name) -> int:
         outer, self.anchor = self.anchor, node.position if self.anchor is None else self.anchor

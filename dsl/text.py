@@ -20,6 +20,7 @@ from dsl.expression import Call, Expression, Line, Name, Node, Number
 from dsl.operators import INFIX, OPERATORS, PRECEDENCE
 
 __all__ = [
+    "FUNCTIONS",
     "MAX_DEPTH",
     "MAX_LENGTH",
     "MAX_NAME",
@@ -39,12 +40,19 @@ MAX_DEPTH = 32
 MAX_NAME = 32
 """Characters of a name."""
 
+FUNCTIONS = [row.name for row in OPERATORS.values() if not row.symbol and row.name != "neg"]
+"""Operators that are written as a name."""
+
 _UNARY = 3
 _ATOM = 5
 _TOKEN = re.compile(
     r"(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<symbol>[-+*/^(),=])|(?P<end>[\n;])|(?P<space>[ \t\r]+)"
 )
+
+
+_BROKEN = re.compile(r"[_.]|[eE]$|[xX][0-9]")
+"""Begins what follows the digits of a number that is written wrongly."""
 
 
 class _Token(NamedTuple):
@@ -160,7 +168,8 @@ class _Parser:
         if self.count > MAX_NODES:
             self.fail(f"A rule has at most {MAX_NODES} numbers, names and operators", node.position)
         if node.depth > MAX_DEPTH:
-            self.fail(f"A rule is at most {MAX_DEPTH} levels deep", node.position)
+            hint = "Every term of a long sum or product is a level: group them, (a + b) + (c + d)."
+            self.fail(f"A rule is at most {MAX_DEPTH} levels deep", node.position, hint)
         return node
 
     def skip_ends(self) -> None:
@@ -181,7 +190,11 @@ class _Parser:
                 hint=f"Add a last line with the update, say '{lines[-1].name}'.",
             )
         update = self.sum()
+        if self.token.kind not in ("end", "stop"):
+            self.unexpected()
         self.skip_ends()
+        if self.token.text == ")":
+            self.after_operand(self.token)
         if self.token.kind != "stop":
             hint = "Only the last line has no name; name the others: 'a = …'."
             self.fail("There is more after the update", hint=hint)
@@ -263,14 +276,18 @@ class _Parser:
         value = float(token.text)
         if math.isinf(value):
             self.fail(f"The number {token.text} is too large", token.position)
+        if value == 0 and re.match("[0.]*[1-9]", token.text):
+            hint = "The smallest is 5e-324; write 0 if you mean it."
+            self.fail(
+                f"The number {token.text} is too small: it is read as 0", token.position, hint
+            )
         return Number(value, token.position)
 
     def call(self, name: _Token) -> Call:
         row = OPERATORS.get(name.text)
-        functions = [row.name for row in OPERATORS.values() if not row.symbol and row.name != "neg"]
-        if row is None or row.name not in functions:
+        if row is None or row.name not in FUNCTIONS:
             self.fail(
-                f"Unknown function '{name.text}'", name.position, nearest(name.text, functions)
+                f"Unknown function '{name.text}'", name.position, nearest(name.text, FUNCTIONS)
             )
         if row.arity == 0:
             self.fail(f"'{row.name}' takes no arguments", name.position, f"Write '{row.name}'.")
@@ -297,5 +314,26 @@ class _Parser:
         token = self.token
         if token.kind == "stop":
             self.fail("The rule ends too early", hint="A name, a number or '(' is missing.")
+        before = self.tokens[max(self.index - 1, 0)]
+        if before.kind in ("name", "number") or before.text == ")":
+            self.after_operand(before)
         found = "the end of the line" if token.kind == "end" else f"'{token.text}'"
         self.fail(f"Unexpected {found}")
+
+    def after_operand(self, before: _Token) -> None:
+        """Say what is wrong with a token that stands where an operator should, if that is known."""
+        token = self.token
+        word = token.kind in ("name", "number")
+        adjacent = before.position + len(before.text) == token.position
+        if token.text == ")":
+            self.fail("This parenthesis was never opened", hint="Remove it, or open one before it.")
+        if before.kind == "number" and word and adjacent and _BROKEN.match(token.text):
+            hint = "Numbers are written 1000, 0.001 or 1e-3."
+            self.fail(f"'{before.text}{token.text}' is no number", before.position, hint)
+        if before.text in FUNCTIONS and word and OPERATORS[before.text].arity:
+            row = OPERATORS[before.text]
+            hint = f"{row.name}: {row.meaning}."
+            self.fail(f"'{row.name}' takes its arguments in parentheses", before.position, hint)
+        if word or token.text == "(":
+            hint = "Products are written with '*', as in '2 * g'."
+            self.fail(f"An operator is missing before '{token.text}'", hint=hint)

@@ -78,12 +78,24 @@ def test_named_rules_round_trip_and_pass_the_checks(name: str) -> None:
         ("g\nm", 2, 1, "more after the update", "last line"),
         ("a = g", 1, 6, "update is missing", "'a'"),
         ("g × 2", 1, 3, "Unexpected character", "ASCII"),
-        ("g g", 1, 3, "more after", ""),
+        ("g g", 1, 3, "operator is missing before 'g'", "'2 * g'"),
+        ("2g", 1, 2, "operator is missing before 'g'", "'2 * g'"),
+        ("(g)(w)", 1, 4, "operator is missing before '('", ""),
+        ("exp(2g)", 1, 6, "operator is missing before 'g'", ""),
+        ("a = g w\na", 1, 7, "operator is missing before 'w'", ""),
+        ("g)", 1, 2, "never opened", "Remove it"),
+        ("g\n)", 2, 1, "never opened", "Remove it"),
+        ("1_000 * g", 1, 1, "'1_000' is no number", "1000"),
+        ("1e * g", 1, 1, "'1e' is no number", "1e-3"),
+        ("g * 2.5.3", 1, 5, "'2.5.3' is no number", ""),
+        ("0x1F * g", 1, 1, "'0x1F' is no number", ""),
+        ("ema g", 1, 1, "'ema' takes its arguments in parentheses", "beta"),
+        ("g * 1e-400", 1, 5, "1e-400 is too small", "write 0"),
         ("(g,)", 1, 3, "Unexpected ','", ""),
         ("g * 1e999", 1, 5, "too large", ""),
         ("a = g = m\na", 1, 7, "Unexpected '='", ""),
         ("ld(3) * g", 1, 1, "takes no arguments", "'ld'"),
-        ("import os", 1, 8, "more after", ""),
+        ("import os", 1, 8, "operator is missing before 'os'", ""),
     ],
 )
 def test_errors_point_at_the_character(
@@ -102,6 +114,11 @@ def test_errors_point_at_the_character(
         assert lines[2].index("^") - 2 == column - 1, "the caret stands under the character"
 
 
+@pytest.mark.parametrize("zero", ["0", "0.000", "0e-400", ".0e5", "-0"])
+def test_a_zero_is_a_number(zero: str) -> None:
+    assert parse(f"g + {zero}").update == Call("add", (Name("g"), Number(float(zero))))
+
+
 def test_bounds() -> None:
     for text in (
         "g" + " " * MAX_LENGTH,
@@ -117,6 +134,9 @@ def test_bounds() -> None:
     ):
         with pytest.raises(RuleError):
             parse(text)
+    with pytest.raises(RuleError, match="32 levels deep") as caught:
+        parse("+".join("g" * (MAX_DEPTH + 1)))
+    assert "group them, (a + b) + (c + d)" in caught.value.hint
     deep = "exp(" * (MAX_DEPTH - 1) + "g" + ")" * (MAX_DEPTH - 1)
     assert sum(1 for _ in nodes(parse(deep))) == MAX_DEPTH
 

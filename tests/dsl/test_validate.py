@@ -12,6 +12,8 @@ from dsl.validate import check
     [
         ("bta * g", 0, "Unknown name 'bta'", "'beta'"),
         ("g * mm", 4, "Unknown name 'mm'", "'m'"),
+        ("emaa * g", 0, "Unknown name 'emaa'", "'ema'"),
+        ("g * ema", 4, "'ema' takes its arguments in parentheses", "beta"),
         ("ema(g, g)", 7, "must be a scalar", "Scalars are"),
         ("ema(g, m)", 7, "must be a scalar", ""),
         ("clip(g, 1) * cd(w)", 16, "must be a scalar", ""),
