@@ -67,6 +67,9 @@ class RuleOptimizer(Optimizer):
     changes `debias` as in torch, by its present power; `demon(beta)` and other functions of t in
     the rule itself are corrected by the true product.
 
+    torch's schedulers work; OneCycleLR needs `cycle_momentum=False`, for it looks for a `momentum`
+    or `betas`: `momentum_schedules.MomentumScheduler(optimizer, "one_cycle", …)` cycles any beta.
+
     Raises:
         RuleError: The text is no rule, or its update does not depend on the gradient.
         ValueError: A value is out of range, a name unknown, or T is needed and not given.

@@ -10,6 +10,7 @@ from torch import nn
 
 from dsl.errors import RuleError
 from optimizers.catalogue import CATALOGUE
+from optimizers.momentum_schedules import MomentumScheduler
 from optimizers.rule import RuleOptimizer
 
 STATEFUL = ["momentum", "adam", "demon_adam", "adadelta", "nadam", "lion", "nos_g_drop_m"]
@@ -193,6 +194,28 @@ def test_torch_schedulers(make):
         scheduler = make(optimizer)
         for step in range(20):
             train(net, optimizer, step, step + 1)
+            scheduler.step()
+    torch.testing.assert_close(flat(ours), flat(theirs), rtol=1e-5, atol=1e-6)
+
+
+def test_one_cycle_with_momentum_takes_two_schedulers():
+    """As torch's OneCycleLR of SGD, with the docstring's word for the momentum."""
+    ours, theirs = model(), model()
+    optimizer = RuleOptimizer.named("momentum", ours.parameters(), 0.01, mu=0.95)
+    reference = torch.optim.SGD(theirs.parameters(), 0.01, momentum=0.95)
+    one_cycle = torch.optim.lr_scheduler.OneCycleLR
+    assert "OneCycleLR needs `cycle_momentum=False`" in RuleOptimizer.__doc__
+    with pytest.raises(ValueError, match="must support momentum"):
+        one_cycle(optimizer, 0.05, 20)
+    schedulers = [
+        one_cycle(optimizer, 0.05, 20, cycle_momentum=False),
+        MomentumScheduler(optimizer, "one_cycle", 20),
+        one_cycle(reference, 0.05, 20, max_momentum=0.95),
+    ]
+    for step in range(19):
+        train(ours, optimizer, step, step + 1)
+        train(theirs, reference, step, step + 1)
+        for scheduler in schedulers:
             scheduler.step()
     torch.testing.assert_close(flat(ours), flat(theirs), rtol=1e-5, atol=1e-6)
 
