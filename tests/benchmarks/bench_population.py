@@ -15,15 +15,15 @@ falls on all; figures are medians of the rounds:
 - the machine's matrix rate: products of 768 x 768 in the same two processes side by side.
 
 The loops train the first few of the 128 children only, as many of each rule, and count per child;
-to them it is all one which children share a seed. The floor is the
-time of the multiplications alone at the matrix rate, counted from the shapes of the module's own
-passes. It also says how much a task can gain at all: the fair loop takes some 30 times the floor on
-`digits-mlp`, 15 on `digits-conv` and 7 on `char-lm`, and no population can gain more. The rest is
-what a population saves, the time between operations, which it spends once for all rows; the larger
-the layers, the less of it there is. So the recurrent network gains least. Convolutions also gain
-less since besides thin products they are passes through memory (patches, BatchNorm, pooling), whose
-bytes are as many for a stack as for a loop, and since the loop's convolutions (oneDNN) may multiply
-faster than batched products do (MKL).
+to them it is all one which children share a seed. The floor is the time of the multiplications
+alone at the matrix rate, counted from the shapes of the module's own passes. It also says how much
+a task can gain at all: the fair loop takes some 30 times the floor on `digits-mlp`, 15 on
+`digits-conv` and 7 on `char-lm`, and no population can gain more. The rest is what a population
+saves, the time between operations, which it spends once for all rows; the larger the layers, the
+less of it there is. So the recurrent network gains least. Convolutions also gain less since besides
+thin products they are passes through memory (patches, BatchNorm, pooling), whose bytes are as many
+for a stack as for a loop, and since the loop's convolutions (oneDNN) may multiply faster than
+batched products do (MKL).
 
 Final weights are compared in float32 and in float64: the largest difference of a tensor's elements
 over its largest element. In float64 they are equal to rounding. In float32 some children are thrown
@@ -135,18 +135,24 @@ def _optimizer(child: Candidate, module: nn.Module) -> torch.optim.Optimizer:
 
 
 def loop(
-    setting: Setting, some: Sequence[Candidate], dtype: torch.dtype = torch.float32
+    setting: Setting,
+    some: Sequence[Candidate],
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> list[Weights]:
     """Train children one after the other, and return their weights."""
     task, found = TASKS[setting.task], []
     train, validation = (
-        tuple(each.to(dtype) if each.is_floating_point() else each for each in task.examples(split))
+        tuple(
+            each.to(device, dtype) if each.is_floating_point() else each.to(device)
+            for each in task.examples(split)
+        )
         for split in ("train", "validation")
     )
     for child in some:
-        module = task.initial(child.seed).to(dtype)
+        module = task.initial(child.seed).to(device, dtype)
         optimizer = _optimizer(child, module)
-        for batch in batch_order(child.seed, len(train[0]), BATCH, setting.steps):
+        for batch in batch_order(child.seed, len(train[0]), BATCH, setting.steps).to(device):
             optimizer.zero_grad()
             task.loss(module, tuple(each[batch] for each in train)).backward()
             optimizer.step()
@@ -157,12 +163,17 @@ def loop(
 
 
 def population(
-    setting: Setting, some: Sequence[Candidate], dtype: torch.dtype = torch.float32
+    setting: Setting,
+    some: Sequence[Candidate],
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> list[Weights]:
     """Train children as one population, and return their weights."""
     protocol = Protocol(steps=setting.steps, batch_size=BATCH)
     task = TASKS[setting.task]
-    results = train_population(task, some, protocol, dtype=dtype, points=1, keep_weights=True)
+    results = train_population(
+        task, some, protocol, device=device, dtype=dtype, points=1, keep_weights=True
+    )
     return [result.weights or {} for result in results]
 
 
@@ -311,14 +322,15 @@ class Contest:
         )
 
 
-def differences(setting: Setting, dtype: torch.dtype) -> list[float]:
+def differences(setting: Setting, dtype: torch.dtype, device: str = "cpu") -> list[float]:
     """Return how far the weights of population and loop are apart, child by child, sorted."""
     every = children(ROWS)
-    ours = population(setting, every, dtype)[:COMPARED]
-    theirs = loop(setting, every[:COMPARED], dtype)
+    ours = population(setting, every, dtype, device)[:COMPARED]
+    theirs = loop(setting, every[:COMPARED], dtype, device)
     return sorted(
         max(
-            float((one[name] - other[name]).abs().max() / other[name].abs().max()) for name in other
+            float((one[name].to(device) - other[name]).abs().max() / other[name].abs().max())
+            for name in other
         )
         for one, other in zip(ours, theirs, strict=True)
     )
