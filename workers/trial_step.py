@@ -12,6 +12,7 @@ from workers.batches import Batches, Data
 from workers.generators import Generators, host_state
 from workers.memory import out_of_memory
 from workers.module_draws import ModuleDraws, measuring, training
+from workers.module_state import State
 from workers.stacking import StackedModule, has_lstm, held, plain_kernels, trained
 from workers.tasks.task import Examples, Stacked, Task
 
@@ -71,7 +72,7 @@ class _Attempt:
         # stacked before the ordinary steps, which may move buffers
         weights = _stacked([trained(module) for module in self._modules])
         buffers = _stacked([held(module) for module in self._modules])
-        losses, draws, before = [], False, _kept(self._modules[0])
+        losses, draws, before = [], False, State(self._modules[0])
         for row, (module, seed) in enumerate(zip(self._modules, SEEDS, strict=True)):
             own = tuple(value[row] for value in self._batch)
             found, drew = self._ordinary(module, seed, own)
@@ -79,8 +80,7 @@ class _Attempt:
             draws = draws or drew
         if not isinstance(model, StackedModule):
             return Finding(draws, None)
-        after = _kept(self._modules[0])
-        changed = [name for name, value in after.items() if not _same(value, before.get(name))]
+        changed = before.changed(State(self._modules[0]))
         if changed:
             return Finding(draws, f"its module keeps {changed[0]!r} from step to step, no buffer")
         if self._host:
@@ -139,22 +139,6 @@ class _Attempt:
 
 def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([row[name].detach() for row in rows]) for name in rows[0]}
-
-
-def _kept(module: nn.Module) -> dict[str, Any]:
-    """Return what the module keeps besides parameters and buffers, by name: tensors and numbers."""
-    return {
-        f"{name}.{key}".lstrip("."): value
-        for name, part in module.named_modules()
-        for key, value in vars(part).items()
-        if key != "training" and isinstance(value, Tensor | int | float | str | None)
-    }
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) or isinstance(other, Tensor):
-        return one is other
-    return bool(one == other)
 
 
 def _first_line(error: Exception) -> str:

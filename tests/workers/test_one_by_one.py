@@ -184,6 +184,24 @@ def test_what_vmap_would_get_wrong_is_trained_one_by_one() -> None:
     equal(results[1], train(Sums(Keeps), CANDIDATES[1:2])[0])
 
 
+def test_what_a_list_counts_is_each_rows_own() -> None:
+    class Counts(Along):
+        def __init__(self) -> None:
+            super().__init__(torch.tanh)
+            self.seen: list[int] = []
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            if self.training:
+                self.seen.append(len(inputs))
+            output: Tensor = super().forward(inputs) / (1 + 0.1 * len(self.seen))
+            return output
+
+    results = train(Sums(Counts), CANDIDATES[:3])
+    for candidate, result in zip(CANDIDATES, results, strict=False):
+        assert "'seen'" in (result.obstacle or "")
+        assert train(Sums(Counts), [candidate])[0].curve == result.curve
+
+
 def test_a_loss_may_look_into_the_module() -> None:
     results = train(Entangled(lambda: Along(torch.tanh)), CANDIDATES[:3])
     assert all(each.one_by_one for each in results)
