@@ -210,13 +210,18 @@ class _Run:
                 behind.append(chunk)
                 if not self._waiting:
                     chunk.stack = None
+            elif isinstance(chunk.stack, Stack) and self._ground.finding.obstacle:
+                ahead, behind = deque(self._one_by_one([chunk, *ahead, *behind])), []
             else:
                 self._make_room(chunk, [*ahead, *behind])
                 ahead.appendleft(chunk)
         return behind
 
     def _fits(self, chunk: _Chunk, until: int, keep_weights: bool) -> bool:
-        """Train a chunk up to step `until`, or return False where memory does not suffice."""
+        """Train a chunk up to step `until`, or return False.
+
+        False where memory does not suffice, and where the module turns out not to be stackable.
+        """
         try:
             stack = chunk.stack = chunk.stack or self._begin(chunk)
             while stack.rows and stack.step < until:
@@ -225,13 +230,26 @@ class _Run:
                 self._finish(stack, keep_weights)
                 chunk.stack = None
         except Exception as error:
-            if not out_of_memory(error):
+            if out_of_memory(error):
+                self._refusal = str(error).partition("\n")[0]
+            elif isinstance(chunk.stack, Stack):
+                self._ground.stop_stacking(error)
+            else:
                 raise
-            self._refusal = str(error).partition("\n")[0]
             return False
         finally:
             chunk.rows = [row for row in chunk.rows if row not in self.results]
         return True
+
+    def _one_by_one(self, chunks: Sequence[_Chunk]) -> Iterator[_Chunk]:
+        """Yield the running rows, each by itself; those of stacks begin again."""
+        for chunk in chunks:
+            if isinstance(chunk.stack, Single) or not chunk.rows:
+                yield chunk
+                continue
+            for row in chunk.rows:
+                self._curves[row] = []
+                yield _Chunk([row])
 
     def _make_room(self, chunk: _Chunk, others: Sequence[_Chunk]) -> None:
         """Give up the tensors of chunks that wait, or else make chunks smaller.

@@ -17,7 +17,7 @@ from workers.protocol import Protocol
 from workers.rows import RuleRows
 from workers.stacking import held, stack_task, trained
 from workers.tasks.task import Split, Task
-from workers.trial_step import Finding, try_step
+from workers.trial_step import Finding, failed_later, try_step
 
 WINDOW = 8
 """Steps between two looks at the losses; on a GPU every look waits for the device."""
@@ -55,6 +55,10 @@ class Ground:
             Exception: whatever the task itself raises in an ordinary step.
         """
         return try_step(self.task, self.model, self.data, self.protocol.batch_size)
+
+    def stop_stacking(self, error: Exception) -> None:
+        """Have what is begun from now on trained one by one, for a stack raised `error`."""
+        self.finding = failed_later(self.task, self.data, self.protocol.batch_size, error)
 
     def obstacle(self, candidate: Candidate) -> str | None:
         """Return why the candidate has to be trained by itself; None where it is stacked."""

@@ -41,7 +41,9 @@ _KNOWN: WeakKeyDictionary[Task, dict[Any, Finding]] = WeakKeyDictionary()
 
 
 def try_step(task: Task, model: Stacked, data: Data, batch_size: int) -> Finding:
-    """Take two ordinary steps and two stacked ones on two rows, and measure; once for a task.
+    """Take two ordinary steps and two stacked ones on two rows, and measure.
+
+    Once for a task, device, precision and batch size: a module may look at its inputs' shapes.
 
     What the ordinary steps raise is the task's own fault and is passed on. Whatever only the
     stacked ones raise is an obstacle to stacking. So is a loss that is not the ordinary one's, and
@@ -49,9 +51,17 @@ def try_step(task: Task, model: Stacked, data: Data, batch_size: int) -> Finding
     A task's own batched step is not tried.
     """
     known = _KNOWN.setdefault(task, {})
-    key = (data.device.type, data.dtype)
+    key = (data.device.type, data.dtype, batch_size)
     if key not in known:
         known[key] = _Attempt(task, data, batch_size).find(model)
+    return known[key]
+
+
+def failed_later(task: Task, data: Data, batch_size: int, error: Exception) -> Finding:
+    """Note what a stack raised after the tried steps; that task is then no longer stacked."""
+    known = _KNOWN[task]
+    key = (data.device.type, data.dtype, batch_size)
+    known[key] = Finding(known[key].draws, _cannot_stack(error))
     return known[key]
 
 
@@ -66,7 +76,7 @@ class _Attempt:
         self._host = False
         """Whether NumPy's or Python's generator was drawn from, which all rows would share."""
 
-        self._judged = tuple(value[:batch_size] for value in data.split("validation"))
+        self._judged = data.split("validation")
 
     def find(self, model: Stacked) -> Finding:
         # stacked before the ordinary steps, which may move buffers
@@ -90,7 +100,7 @@ class _Attempt:
         except Exception as error:  # anything that the module meets under vmap alone
             if out_of_memory(error):
                 return Finding(draws, None)  # smaller stacks may do
-            return Finding(draws, f"torch.func cannot stack its module: {_first_line(error)}")
+            return Finding(draws, _cannot_stack(error))
         tolerance = TOLERANCE.get(self._dtype, 0.1)
         expected = torch.stack(losses, 1)
         if torch.allclose(stacked, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
@@ -139,6 +149,10 @@ class _Attempt:
 
 def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([row[name].detach() for row in rows]) for name in rows[0]}
+
+
+def _cannot_stack(error: Exception) -> str:
+    return f"torch.func cannot stack its module: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

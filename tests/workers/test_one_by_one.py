@@ -229,6 +229,50 @@ def test_a_module_that_draws_its_own_way_depends_on_its_seed_alone(kind: str) ->
     assert among[0].metrics != among[1].metrics
 
 
+class Sized(Along):
+    """Looks at its outputs' values where there are many of them."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(torch.tanh)
+        self.most = most
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output = super().forward(inputs)
+        return output.abs() if len(inputs) > self.most and output.mean() > 0 else output
+
+
+@pytest.mark.parametrize(("most", "stacked"), [(20, False), (55, True)])
+def test_whether_a_module_stacks_is_asked_for_every_batch_size(most: int, stacked: bool) -> None:
+    task = Sums(lambda: Sized(most))  # there are 50 examples to be measured
+    for batch_size, expected in ((4, stacked), (60, False)):
+        among = train(task, CANDIDATES[:3], batch_size=batch_size)
+        assert [each.one_by_one for each in among] == [not expected] * 3
+        alone = train(task, CANDIDATES[2:3], batch_size=batch_size)[0]
+        assert alone.curve == among[2].curve
+
+
+class Longer(Sums):
+    """Its test split has more examples than the others."""
+
+    def examples(self, split: Split) -> Examples:
+        inputs, targets = super().examples(split)
+        return (inputs.repeat(2, 1), targets.repeat(2)) if split == "test" else (inputs, targets)
+
+
+def test_what_cannot_be_stacked_after_all_begins_again_one_by_one() -> None:
+    task, pruner = Longer(lambda: Sized(70)), SuccessiveHalving(reduction=2, min_steps=5)
+    rates = [Candidate(rule="g", lr=rate) for rate in (1e-5, 0.01, 0.02, 1e9)]
+    results = train(task, rates, 12, test=True, pruner=pruner)
+    # the one that diverged and those that were pruned had ended before the test split was read
+    assert [each.step for each in results] == [5, 10, 12, 1]
+    assert [each.one_by_one for each in results] == [False, False, True, False]
+    assert "control flow" in (results[2].obstacle or "")
+    again = train(task, rates[2:3], 12, test=True, pruner=pruner)[0]
+    assert (again.curve, again.obstacle) == (results[2].curve, results[2].obstacle)
+    assert again.metrics == results[2].metrics
+    assert "test_loss" in again.metrics
+
+
 def test_a_fault_of_the_task_is_told_as_it_is() -> None:
     task = Sums(lambda: nn.Sequential(nn.Linear(7, 8), nn.Linear(8, 1)))
     with pytest.raises(RuntimeError, match=r"mat1 and mat2 shapes cannot be multiplied \(64x6"):
