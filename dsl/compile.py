@@ -126,12 +126,6 @@ class CompiledRule:
         memory.update({name: float(value) for name, value in memory.items()})
         return tuple(float(value) for value in found)
 
-    def floats_suffice(self, hyper: Mapping[str, float]) -> bool:
-        """Tell whether Python's floats give the scalars of steps up to 1000 without raising."""
-        memory: dict[str, Any] = {}
-        steps = (float(t) for t in (*range(10), 99, 999))
-        return all(self._tried(self._on_floats, t, 1e3, hyper, memory) is not None for t in steps)
-
     def _tried(
         self,
         scalars: Callable[..., tuple[Any, ...]],

@@ -1,12 +1,74 @@
 """The text of exported torch files, around the lines of a rule."""
 
-__all__ = ["DRAWN", "FILE", "LOAD", "REDUCED", "REDUCTIONS", "TOGETHER"]
+__all__ = [
+    *(
+        "DRAWN",
+        "DRAWS",
+        "FILE",
+        "LOAD",
+        "NUMBERS",
+        "REDUCED",
+        "REDUCTIONS",
+        "REMEMBERED",
+        "TOGETHER",
+    ),
+    "WIDE",
+]
 
 REDUCTIONS = {
     "norm": "def norm(x):\n    return torch.linalg.vector_norm(x)\n",
     "mean": "def mean(x):\n    return torch.mean(x)\n",
     "rms": "def rms(x):\n    return x.square().mean().sqrt()\n",
 }
+
+DRAWS = {
+    "mix": '''def mix(x):
+    """Permute a 32-bit number, or those in an int64 tensor."""
+    x = (x ^ (x >> 16)) * 0x7FEB352D & 0xFFFFFFFF
+    x = (x ^ (x >> 15)) * (0x846CA68B - (1 << 32)) & 0xFFFFFFFF
+    return x ^ (x >> 16)
+''',
+    "stream": '''def stream(draw, number, like):
+    """Return the numbered stream's numbers in [0, 1): multiples of 2^-24, like `like`."""
+    seed, t, first = draw
+    key = mix(mix(mix(seed & 0xFFFFFFFF) ^ t) ^ ((number + 0x9E3779B9) & 0xFFFFFFFF))
+    element = (first + torch.arange(like.numel(), device=like.device)) & 0xFFFFFFFF
+    return ((mix(mix(element) ^ key) >> 8) * 2.0**-24).to(like.dtype).reshape(like.shape)
+''',
+    "uniform": '''def uniform(draw, index, like):
+    """Return numbers in [0, 1) like `like`, for draw `index` of the rule."""
+    return stream(draw, 3 * index, like)
+''',
+    "normal": '''def normal(draw, index, like):
+    """Return standard normal numbers like `like` (Box and Muller 1958)."""
+    radius = torch.sqrt(-2.0 * torch.log(1.0 - stream(draw, 3 * index + 1, like)))
+    return radius * torch.cos(2.0 * math.pi * stream(draw, 3 * index + 2, like))
+''',
+}
+"""`dsl.randomness` for one model, whose weights are of float32 or float64."""
+
+WIDE = "wide = torch.zeros([], dtype=torch.float64).new_tensor  # 1 / 0 is infinite for tensors"
+
+NUMBERS = '''def numbers(**given):
+    """Return the scalars, computed with floats or, where those raise, with tensors."""
+    try:
+        return [float(x) for x in scalars(**FLOATS, **given)]
+    except (ArithmeticError, TypeError, ValueError):  # a TypeError is a complex number's
+        given = {k: wide(x) for k, x in given.items() if isinstance(x, (float, int))}
+        return [float(x) for x in scalars(**TENSORS, **given)]
+'''
+
+REMEMBERED = '''def numbers(memory, **given):
+    """Return the scalars, computed with floats or, where those raise, with tensors."""
+    try:
+        found = scalars(memory=(left := dict(memory)), **FLOATS, **given)
+        found = [float(x) for x in found]
+    except (ArithmeticError, TypeError, ValueError):  # a TypeError is a complex number's
+        given = {k: wide(x) for k, x in given.items() if isinstance(x, (float, int))}
+        found = scalars(memory=(left := dict(memory)), **TENSORS, **given)
+    memory.update({k: float(x) for k, x in left.items()})
+    return [float(x) for x in found]
+'''
 
 FILE = '''"""{doc}"""
 
@@ -34,7 +96,6 @@ class {name}(torch.optim.Optimizer):
                 if p.is_complex() or g.layout != torch.strided:
                     raise RuntimeError("{name} takes dense, not sparse or complex gradients")
                 w = p.float() if p.dtype in (torch.bfloat16, torch.float16) else p.detach()
-                g = (-g if group["maximize"] else g).to(w.dtype)
                 if not state:
 {start}                row = {row}
 {small}{values}                key = {key}

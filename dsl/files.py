@@ -33,16 +33,19 @@ def plain(function: Callable[..., object]) -> str:
     return f'{head}:\n    """{rest}'
 
 
-def wrapped(items: list[str], column: int, brackets: str = "", *, always: bool = True) -> str:
+def wrapped(
+    items: list[str], column: int, brackets: str = "", *, always: bool = True, inset: int = 0
+) -> str:
     """Join items by commas, from a column on, over several lines where one is too short.
 
-    `always` sets the brackets around one line, too.
+    `always` sets the brackets around one line, too. `inset` columns of each line are for what
+    comes around it: it will be indented, or goes on.
     """
     line = ", ".join(items)
-    if column + len(line) + 2 <= WIDTH:
+    if column + len(line) + 2 <= WIDTH - inset:
         return f"{brackets[:1]}{line}{brackets[1:]}" if always else line
     start = column + len(brackets[:1])
-    lines = textwrap.wrap(line, WIDTH - start - 2, break_long_words=False)
+    lines = textwrap.wrap(line, WIDTH - inset - start - 2, break_long_words=False)
     return brackets[:1] + f"\n{' ' * start}".join(lines) + brackets[1:]
 
 

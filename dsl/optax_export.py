@@ -11,7 +11,8 @@ from dsl.candidate import Decay
 from dsl.compile import compile_rule
 from dsl.dialect import JAX
 from dsl.emit import Lines, emit
-from dsl.export import argument, check_arguments, docstring, formula, renamed
+from dsl.export import check_arguments, docstring, formula
+from dsl.export_names import argument, renamed
 from dsl.files import called, indented, words, wrapped
 from dsl.text import parse
 from dsl.validate import checked

@@ -26,6 +26,10 @@ from dsl.optax_export import to_optax
 from dsl.randomness import Draw
 from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
+from search.controller import uniform
+from search.discovery import rule_of
+from search.language import Language
+from search.settings import LanguageSettings
 
 POWERSIGN = "m = ema(g, beta)\nbase ^ (decay * sign(g) * sign(m)) * g"
 
@@ -110,6 +114,21 @@ def test_files_are_short(name: str) -> None:
         for decay in ("l2", "paper"):
             source = to_torch(text, lr=0.1, decay=decay, provenance="Where it was found. " * 7)
             assert len(source.splitlines()) < 120
+
+
+@pytest.mark.parametrize("groups", [2, 3, 4])
+def test_files_of_what_the_search_samples_are_short(groups: int) -> None:
+    language = Language(LanguageSettings(groups=groups))
+    sample = uniform(language, 100, torch.Generator().manual_seed(groups))
+    for tokens in sample.tokens.tolist():
+        text = language.decode(tokens)
+        if rule_of(text) is None:
+            continue
+        source = to_torch(text, lr=0.1, decay="paper", provenance="Where it was found. " * 40)
+        ast.parse(source)
+        lines = source.splitlines()
+        assert len(lines) < 120, text
+        assert max(map(len, lines)) <= 100, text
 
 
 BLOCK, JOINED = 1 << 17, 1 << 12
@@ -296,6 +315,35 @@ def test_arguments() -> None:
 def test_bad_arguments(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         to_torch("adam", **options)
+
+
+LATE = [
+    ("g / 2 ^ t", 1030, {}),
+    ("sqrt(40 - t) * g + 2 / (30 - t) * g ^ 0.5", 45, {}),
+    ("g * log(ld) + g / ld", 22, {}),
+    ("2 ^ (t ^ 3 / 7 + 0 / t) * g / exp(t * 40)", 30, {}),
+    ("debias(ema(g, 1 / (t - 3))) + max(sqrt(9 - t), cd) * g", 12, {}),
+    (CATALOGUE["radam"].rule, 8, {"beta2": 0.6}),
+    (CATALOGUE["ademamix_scheduled"].rule, 4, {"beta1": 0.0}),
+    (CATALOGUE["powersign"].rule, 3, {"base": 0.0}),
+    (CATALOGUE["adabelief"].rule, 3, {"beta2": 0.0}),
+    (CATALOGUE["nadam"].rule, 60, {"psi": -200.0}),
+]
+
+
+@pytest.mark.parametrize(("rule", "steps", "numbers"), LATE)
+def test_goes_on_where_floats_raise(rule: str, steps: int, numbers: dict[str, float]) -> None:
+    kind = load(to_torch(rule, lr=0.1))
+    ours, theirs = (torch.tensor([1.0, -2.0], requires_grad=True) for _ in range(2))
+    exported = kind([ours], **options(kind, 20), **numbers)
+    trained = RuleOptimizer([theirs], rule, 0.1, total_steps=20, **numbers)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        ours.grad = torch.rand(2, generator=generator) * 0.1
+        theirs.grad = ours.grad.clone()
+        exported.step()
+        trained.step()
+        assert ours.detach().numpy().tobytes() == theirs.detach().numpy().tobytes(), step
 
 
 @pytest.mark.parametrize(
