@@ -27,8 +27,8 @@ class StackedModule:
     def __init__(self, task: Task) -> None:
         """Build the module's skeletons, which own no numbers."""
         self._task = task
-        self._training = task.initial(0).to("meta").train()
-        self._judged = task.initial(0).to("meta").eval()
+        self._training = _skeleton(task).train()
+        self._judged = _skeleton(task).eval()
         self._lstm = has_lstm(self._training)
         kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
         self._normalised = any(isinstance(each, kinds) for each in self._training.modules())
@@ -81,6 +81,19 @@ class StackedModule:
 
     def _channels(self) -> AbstractContextManager[object]:
         return _Channels() if self._normalised else nullcontext()
+
+
+def _skeleton(task: Task) -> nn.Module:
+    """Return the task's module without numbers; weights that its parts share are shared again."""
+    module = task.initial(0)
+    named = list(module.named_parameters(remove_duplicate=False))
+    first = {id(value): name for name, value in reversed(named)}
+    module.to("meta")
+    for name, value in named:
+        if first[id(value)] != name:
+            owner, _, own = name.rpartition(".")
+            setattr(module.get_submodule(owner), own, module.get_parameter(first[id(value)]))
+    return module
 
 
 def _model(skeleton: nn.Module, parameters: Tensors, buffers: Tensors) -> Model:

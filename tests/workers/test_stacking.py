@@ -30,6 +30,23 @@ class Recurrent(nn.Module):
         return output
 
 
+class Tied(nn.Module):
+    """Two layers of one weight, two parts that are one, and a recurrent one that shares within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.again = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.outer = nn.RNN(8, 8, batch_first=True)
+        self.again.weight = self.inner.weight
+        self.outer.weight_hh_l0 = self.outer.weight_ih_l0
+        self.more = self.inner
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.more(self.again(self.inner(inputs).tanh()).tanh())
+        output: Tensor = self.outer(hidden)[0]
+        return output
+
+
 MODULES = {
     "batch-norm": lambda: nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 4)
@@ -38,6 +55,7 @@ MODULES = {
     "gru": lambda: Recurrent(nn.GRU),
     "rnn": lambda: Recurrent(nn.RNN),
     "attention": Attention,
+    "tied": Tied,
     "transformer": lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
 }
 
