@@ -9,7 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from dsl.schema import Frozen, Real, Whole
 
-Values = Annotated[tuple[Real | str, ...], Field(min_length=1, max_length=256)]
+Value = Whole | Real | str
+"""A value of a parameter; what is written without a fraction stays an integer, as a batch size."""
+
+Values = Annotated[tuple[Value, ...], Field(min_length=1, max_length=256)]
 
 
 class Conditional(Frozen):
@@ -130,7 +133,7 @@ def _check_conditions(space: dict[str, Parameter]) -> dict[str, Parameter]:
     return space
 
 
-Point = Annotated[dict[str, Real | str], Field(min_length=1, max_length=64)]
+Point = Annotated[dict[str, Value], Field(min_length=1, max_length=64)]
 """Values by the parameters' names."""
 
 
@@ -139,8 +142,9 @@ SearchSpace = Annotated[
     Field(min_length=1, max_length=64),
     AfterValidator(_check_conditions),
 ]
-"""Parameters by name: `lr`, `weight_decay`, any hyperparameter of the rule, `decay`, `schedule`,
-and `schedule.NAME` for a setting of the schedule."""
+"""Parameters by name: `lr`, `weight_decay`, any hyperparameter of the rule, and, with a dot, what
+`dsl.candidate` names beside these: `schedule.name`, `schedule.SETTING` for a setting of the
+schedule, `weight_decay.kind` and `training.batch_size`."""
 
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:

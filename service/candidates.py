@@ -11,7 +11,7 @@ from optimizers.library import LIBRARY, LibraryEntry
 from search.space import Categorical, Int, Parameter
 from service import bounds
 from service.bounds import Fault
-from service.conditions import is_condition
+from service.conditions import NAMES, is_condition
 from service.jobs import DiscoverJob, TuneJob
 from service.languages import faults_of_discovery
 
@@ -78,7 +78,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
     if job.rule is not None:
         check(parse(job.rule))
         defaults = compile_rule(job.rule).hyperparameters
-        allowed = sorted({"lr", "weight_decay", *defaults})
+        allowed = sorted({"lr", "weight_decay", *defaults, *NAMES})
         for name in job.space:
             if name not in allowed and not is_condition(name):
                 names = ", ".join(allowed)
@@ -104,7 +104,7 @@ def _faults_of_space(entry: LibraryEntry, space: Mapping[str, Parameter]) -> Ite
         elif is_condition(name):
             continue
         elif name not in own and name not in options:
-            allowed = ", ".join(sorted([*own, *options]))
+            allowed = ", ".join(sorted({*own, *options, *NAMES} - {DECAY_KIND}))
             yield (
                 ("space", name),
                 (f"there is no parameter of {entry.name} '{name}'; allowed: {allowed}"),

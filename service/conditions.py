@@ -17,6 +17,7 @@ DECAYS = ("none", "l2", "decoupled", "paper")
 """The kinds of weight decay a job can choose from (see `dsl.candidate.Decay`)."""
 
 NAMES = (SCHEDULE_NAME, SCHEDULE + "SETTING", DECAY_KIND, BATCH_SIZE)
+"""What a space may hold beside the rule's own; SETTING stands for each setting of a schedule."""
 
 _SAMPLED_STEPS = (0, 1, 50, 999, 1000)
 """Where a schedule is tried; the last is the run's length."""

@@ -22,7 +22,7 @@ from search.settings import (
 )
 from search.space import Categorical, Point, SearchSpace
 from search.warm_start import WarmStart
-from service.conditions import check, is_condition, try_schedule
+from service.conditions import NAMES, check, is_condition, try_schedule
 from workers.protocol import (
     FINE_GRID,
     GRID,
@@ -206,7 +206,7 @@ class TuneJob(JobBase):
     def _known_parameters(cls, space: SearchSpace, info: Any) -> SearchSpace:
         optimizer, schedule = info.data.get("optimizer"), info.data.get("schedule")
         if optimizer in CATALOGUE:
-            allowed = {"lr", "weight_decay", *CATALOGUE[optimizer].hyperparameters}
+            allowed = {"lr", "weight_decay", *CATALOGUE[optimizer].hyperparameters, *NAMES}
             for name in space:
                 if name not in allowed and not is_condition(name):
                     _unknown(f"parameter of {optimizer}", name, allowed, name)

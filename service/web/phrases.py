@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dsl.candidate import BATCH_SIZE, DECAY_KIND, SCHEDULE_NAME
+
 MAX_VALUE = 60
 
 EXAMPLES: dict[str, Any] = {
@@ -33,6 +35,12 @@ EXAMPLES: dict[str, Any] = {
 """A good value for the fields people get wrong, by the field's name."""
 
 PARAMETER = {"type": "float", "low": 1e-5, "high": 1, "log": True}
+PARAMETERS: dict[str, Any] = {
+    SCHEDULE_NAME: {"type": "categorical", "choices": ["constant", "cosine"]},
+    DECAY_KIND: {"type": "categorical", "choices": ["l2", "decoupled"]},
+    BATCH_SIZE: {"type": "int", "low": 16, "high": 256, "log": True},
+}
+"""Good parameters of a space, by name; the first is good for any number."""
 
 PATTERNS = {
     r"^[\w .,:;()+\-]+$": "letters, digits, spaces and . , : ; ( ) + - _",
@@ -78,7 +86,7 @@ def shown(value: Any) -> str:
 def example_of(path: Sequence[str | int]) -> str:
     """Return a good value for the field at `path` as JSON, an empty text if none is known."""
     if len(path) == 2 and path[0] == "space":
-        return json.dumps(PARAMETER)
+        return json.dumps(PARAMETERS.get(str(path[1]), PARAMETER))
     name = str(path[-1]) if path else ""
     return json.dumps(EXAMPLES[name]) if name in EXAMPLES else ""
 

@@ -75,6 +75,7 @@ def test_its_own_numbers_can_be_searched() -> None:
     ("optimizer", "name", "parameter", "why"),
     [
         ("muon", "beta1", BETA, "no parameter of muon 'beta1'; allowed: adamw_beta1, adamw_beta2"),
+        ("muon", "batch_size", BETA, "schedule.SETTING, schedule.name, training.batch_size"),
         ("rprop", "weight_decay", LR, "no parameter of rprop 'weight_decay'; allowed: eta1"),
         ("muon", "nesterov", BETA, "no parameter of muon 'nesterov'"),
         ("muon", "ns_steps", BETA, "ns_steps of muon is a whole number: give it type 'int'"),
@@ -122,7 +123,10 @@ def test_a_rule_of_nobodys_is_tuned_with_decoupled_decay_where_it_is_searched() 
     assert list(faults(ruled(rule, lr=LR, beta=BETA))) == []
     ((where, why),) = faults(ruled(rule, lr=LR, beta1=BETA))
     assert where == ("space", "beta1")
-    assert why == "the rule has no parameter 'beta1'; allowed: base, beta, lr, weight_decay"
+    assert why == (
+        "the rule has no parameter 'beta1'; allowed: base, beta, lr, schedule.SETTING, "
+        "schedule.name, training.batch_size, weight_decay, weight_decay.kind"
+    )
     with pytest.raises(RuleError, match="column 5"):
         list(faults(ruled("g * (m", lr=LR)))
 

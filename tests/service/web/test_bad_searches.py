@@ -71,6 +71,22 @@ CASES: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "#/space/training.momentum",
         ("schedule.name", "weight_decay.kind", "training.batch_size"),
     ),
+    "a batch size without its first name": (
+        {"space": {"batch_size": {"type": "int", "low": 16, "high": 64}}},
+        "#/space/batch_size",
+        ("did you mean 'training.batch_size'", "schedule.name", "schedule.SETTING", "beta1",
+         "weight_decay.kind"),
+    ),
+    "a batch size that is no parameter": (
+        {"space": {"training.batch_size": 64}},
+        "#/space/training.batch_size",
+        ("got 64", '"type": "int", "low": 16'),
+    ),
+    "a schedule that is no parameter": (
+        {"space": {"schedule.name": "cosine"}},
+        "#/space/schedule.name",
+        ('got "cosine"', '"type": "categorical", "choices": ["constant", "cosine"]'),
+    ),
     "an unknown schedule": (
         {"space": {"schedule.name": {"type": "categorical", "choices": ["cosine", "zigzag"]}}},
         "#/space/schedule.name/choices/1",
@@ -162,5 +178,6 @@ def test_schedule_decay_and_batch_size_are_searched_like_any_number(shared: Live
         assert (candidate.schedule.name == "exponential") == bool(settings)
         assert candidate.decay == point["weight_decay.kind"]
         assert candidate.batch_size == point["training.batch_size"]
+        assert isinstance(point["training.batch_size"], int)  # 16 is shown as 16, not 16.0
         assert Candidate.model_validate_json(candidate.model_dump_json()) == candidate
         assert candidate.hyperparameters == {}
