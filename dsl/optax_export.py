@@ -82,7 +82,7 @@ class {name}State(NamedTuple):
 
 
 def {name}({signature}):
-    """Return the transformation; learning_rate is a number or a schedule of optax."""
+    """{said}"""
 
     def rate(count):
         return learning_rate(count) if callable(learning_rate) else learning_rate
@@ -97,8 +97,7 @@ def {name}({signature}):
             raise ValueError("{name} needs the weights: update(grads, state, params)")
         leaves, tree = jax.tree.flatten(grads)
         lr, memory, found = rate(state.count), dict(state.memory), []
-        eta = lr / rate(0) if callable(learning_rate) else 1.0
-        numbers = scalars(state.count, float(total_steps), memory{hyper})
+{eta}        numbers = scalars(state.count, float(total_steps), memory{hyper})
         first = 0
         for g, w, *slots in zip(leaves, tree.flatten_up_to(params), *state.slots):
             p, w, g = w, jnp.asarray(w, wide(w)), jnp.asarray(g, wide(w))
@@ -120,10 +119,24 @@ def wide(w):
 '''
 
 _NAMES = frozenset(
-    {"base_lr", "change", "count", "eta_scale", "found", "grads", "init", "learning_rate", "leaves"}
-    | {"p", "rate", "slots", "step", "tree", "x"}
+    {"base_lr", "change", "count", "eta_scale", "fixed", "found", "grads", "init", "leaves"}
+    | {"learning_rate", "p", "rate", "reference", "slots", "step", "tree", "x"}
 )
 """What the function uses otherwise, beside the names of every exported file."""
+
+_SAID = "Return the transformation; learning_rate is a number or a schedule of optax."
+
+_BASE = """
+
+    Decay and eta go by the rate as a share of base_lr: by default the first rate, or 1 if that
+    is 0. A schedule that warms up from 0 needs it: its highest rate, say.
+    """
+
+_ETA = """        reference = rate(0) if base_lr is None else base_lr
+        fixed = base_lr is None and not callable(learning_rate)
+        eta = 1.0 if fixed else lr / jnp.where(reference == 0, 1.0, reference)
+"""
+"""The learning rate in units of the base rate, which a schedule that warms up from 0 reaches."""
 
 _CHANGES: Mapping[Decay, str] = {
     "none": "-(lr * u)",
@@ -146,7 +159,8 @@ def to_optax(
     """Return a Python file that imports only math, typing, jax and optax.
 
     Its function `name` returns an `optax.GradientTransformation` whose updates are to be added to
-    the weights (`optax.apply_updates`). It needs the weights, as `params`.
+    the weights (`optax.apply_updates`). It needs the weights, as `params`. With decay `paper`, or a
+    rule that reads `eta`, it takes `base_lr`, of which the rate is a share: torch's `initial_lr`.
 
     Args:
         text: The rule.
@@ -171,6 +185,8 @@ def to_optax(
     signature += ["total_steps" if rule.uses_time else "total_steps=math.inf"]
     signature += [f"{each}={value!r}" for each, value in keys.items()]
     signature += [f"weight_decay={weight_decay!r}"] * (decay != "none") + ["seed=0"]
+    relative = decay == "paper" or "eta" in rule.hyperparameters
+    signature += ["base_lr=None"] * relative
     usage = ["0.01"] * (lr is None) + ["total_steps=1000"] * rule.uses_time
     initial = "".join(f"{s.initial!r}, ".replace("inf", "math.inf") for s in lines.slots)
     remembered = dict.fromkeys(re.findall(r'memory\["(\w+)"\] =', "\n".join(lines.scalar_lines)))
@@ -181,6 +197,8 @@ def to_optax(
         ),
         functions=_functions(lines),
         name=name,
+        said=_SAID + _BASE * relative,
+        eta=_ETA * relative,
         signature=wrapped(signature, len(name) + 5),
         initial=f"({initial})",
         memory="{" + ", ".join(f'"{each}": jnp.ones([])' for each in remembered) + "}",

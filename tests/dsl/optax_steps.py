@@ -108,6 +108,28 @@ def test_single_precision(decay: str) -> None:
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["sgdw_paper", "adamw_paper", "momentum_inside"])
+@pytest.mark.parametrize("base_lr", [0.1, None])
+def test_a_schedule_may_start_at_zero(name: str, base_lr: float | None) -> None:
+    entry = CATALOGUE[name]
+    given: Any = {"lr": base_lr or 1.0, "decay": entry.decay, "weight_decay": entry.weight_decay}
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 0.1, 3, STEPS)
+    ours = load(to_optax(entry.rule, **given))(schedule, **{"base_lr": base_lr} if base_lr else {})
+    w = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    theirs = load(to_torch(entry.rule, **given))([w])
+    for group in theirs.param_groups:
+        group["initial_lr"] = base_lr or 1.0
+    weights = jax.numpy.ones(3)
+    state = ours.init(weights)
+    for t in range(5):
+        theirs.param_groups[0]["lr"] = float(schedule(t))
+        w.grad = torch.full_like(w, 0.3)
+        theirs.step()
+        updates, state = jax.jit(ours.update)(jax.numpy.full(3, 0.3), state, weights)
+        weights = optax.apply_updates(weights, updates)
+        np.testing.assert_allclose(weights, w.detach().numpy(), rtol=1e-6)
+
+
 def test_half_precision_keeps_float32_state() -> None:
     w = {"w": jax.numpy.ones(3, "bfloat16")}
     optimizer = load(to_optax("adam", lr=0.1))()
@@ -123,6 +145,7 @@ def test_the_file_says_what_it_is() -> None:
     source = to_optax("ld * g", "linear", provenance="Found here.")
     assert "Usage: optimizer = linear(0.01, total_steps=1000)" in source
     assert "Found here." in source
+    assert "*, total_steps=math.inf, beta=0.9, base=2" in to_optax(CATALOGUE["powersign"].rule)
     with pytest.raises(RuleError):
         to_optax("w")
     with pytest.raises(ValueError, match="no hyperparameter"):
