@@ -5,6 +5,7 @@ numbers of the whole model, or a closure, which a stack of models does not give 
 rules on a module that `torch.func` cannot stack (see `workers.trial_step`): the same rows, slower.
 """
 
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -190,7 +191,8 @@ class Single:
 
     def _look(self, loss: float) -> str | None:
         if self._bound is None:
-            self._bound = BOUND * (1 + abs(loss))
+            bound = BOUND * (1 + abs(loss))
+            self._bound = min(bound, sys.float_info.max)  # which no infinite loss is under
         if not abs(loss) <= self._bound:
             return explain(loss, self._bound)
         self._loss_sum += loss

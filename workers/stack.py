@@ -153,7 +153,9 @@ class Stack:
     def _look(self, begin: int, end: int) -> list[Diverged]:
         losses = self._losses[begin % WINDOW : begin % WINDOW + end - begin]
         if self._bound is None:
-            self._bound = BOUND * (1 + losses[0].abs())
+            # a finite bound, which no infinite loss is under
+            most = torch.finfo(losses.dtype).max
+            self._bound = (BOUND * (1 + losses[0].abs())).clamp(max=most)
         # one by one: a sum over steps is rounded by where a row's column lies
         for each in losses:
             self._loss_sum += each

@@ -1,3 +1,4 @@
+import math
 import random
 from collections.abc import Sequence
 from itertools import cycle
@@ -15,7 +16,8 @@ from workers.batches import batch_order
 from workers.population import RowResult, plan, train_population
 from workers.protocol import Protocol, SuccessiveHalving
 from workers.tasks.registry import TASKS
-from workers.tasks.task import Task
+from workers.tasks.task import Examples, Model, Task
+from workers.tasks.wine import Wine
 
 TASK = TASKS["digits-mlp"]
 CANDIDATES = [
@@ -180,6 +182,26 @@ def test_diverged_rows_have_a_reason_and_their_step() -> None:
     assert "no longer a finite number" in results[2].reason
     assert results[2].step == 1
     assert "over the bound" in results[1].reason
+
+
+class Boundless(Wine):
+    """Its loss is infinite or not a number from the first step on."""
+
+    def __init__(self, offset: float, *, stackable: bool) -> None:
+        self.offset, self.stackable = offset, stackable
+
+    def loss(self, model: Model, batch: Examples) -> torch.Tensor:
+        loss = super().loss(model, batch)
+        return loss + (self.offset if self.stackable else self.offset * (loss.item() + 1))
+
+
+@pytest.mark.parametrize("stackable", [True, False])
+def test_a_first_loss_that_is_not_finite_is_found_at_once(stackable: bool) -> None:
+    for offset in (math.inf, -math.inf, math.nan):
+        task, candidates = Boundless(offset, stackable=stackable), [Candidate(rule="g", lr=0.1)]
+        result = train_population(task, candidates, Protocol(steps=40), points=1)[0]
+        assert result.one_by_one != stackable
+        assert result.reason == "the training loss is no longer a finite number at step 0"
 
 
 def test_the_last_step_may_diverge_too() -> None:
