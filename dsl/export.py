@@ -16,7 +16,7 @@ from dsl.export_text import DRAWN, DRAWS, FILE, LOAD, REDUCED, REDUCTIONS, TOGET
 from dsl.files import WIDTH, indented, plain, words, wrapped
 from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
 from dsl.text import format_rule, parse
-from dsl.validate import checked
+from dsl.validate import check, checked
 
 __all__ = ["check_arguments", "docstring", "formula", "to_torch"]
 
@@ -57,6 +57,9 @@ def to_torch(
     It has fewer than 120 lines for every rule of the catalogue and for what the search samples;
     a rule written by hand may be as long as the language allows, and so may its file.
 
+    torch's schedulers drive the class; OneCycleLR and CyclicLR need cycle_momentum=False unless
+    the rule has a hyperparameter called momentum.
+
     Args:
         text: The rule.
         name: Name of the optimizer class.
@@ -67,9 +70,10 @@ def to_torch(
         provenance: Where the rule comes from, for the file's docstring.
 
     Raises:
-        RuleError: The text is no rule.
+        RuleError: The text is no rule, or its update ignores the gradient.
         ValueError: The name is no class name, a hyperparameter is unknown or a number not finite.
     """
+    check(parse(text))
     rule = compile_rule(text)
     own = dict(hyperparameters or {})
     check_arguments(

@@ -15,7 +15,7 @@ from dsl.export import check_arguments, docstring, formula
 from dsl.export_names import argument, renamed
 from dsl.files import called, indented, words, wrapped
 from dsl.text import parse
-from dsl.validate import checked
+from dsl.validate import check, checked
 
 __all__ = ["to_optax"]
 
@@ -172,9 +172,10 @@ def to_optax(
         provenance: Where the rule comes from, for the file's docstring.
 
     Raises:
-        RuleError: The text is no rule.
+        RuleError: The text is no rule, or its update ignores the gradient.
         ValueError: The name is no name, a hyperparameter is unknown or a number not finite.
     """
+    check(parse(text))
     rule = compile_rule(text)
     own = dict(hyperparameters or {})
     numbers = {"lr": lr, "weight_decay": weight_decay}

@@ -5,6 +5,7 @@ import builtins
 import copy
 import inspect
 import keyword
+import math
 import os
 import pickle
 import re
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -413,9 +415,80 @@ def test_a_class_is_not_named_like_what_its_file_uses() -> None:
         train(load(source, name)(params, total_steps=3), params, 1)
 
 
-def test_bad_rule() -> None:
-    with pytest.raises(RuleError):
-        to_torch("w")
+@pytest.mark.parametrize("write", [to_torch, to_optax])
+@pytest.mark.parametrize(
+    ("rule", "said"), [("w", "ignores"), ("0 * g", "cancels"), ("g - g + w", "cancels")]
+)
+def test_rules_without_the_gradient_are_refused(write: Any, rule: str, said: str) -> None:
+    with pytest.raises(RuleError, match=said):
+        write(rule)
+
+
+SCHEDULERS: list[Callable[[Any], Any]] = [
+    lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.5),
+    lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
+    lambda optimizer: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.3),
+    lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 0.05, total_steps=12, cycle_momentum=False
+    ),
+]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("rule", ["adam", "eta * trace(g, 0.9)"])
+def test_torch_schedulers_drive_a_file(scheduler: Callable[[Any], Any], rule: str) -> None:
+    rule = f"eta = 1\n{rule}" if "eta" in rule else rule
+    kind = load(to_torch(rule, lr=0.01, decay="paper", weight_decay=0.1))
+    ours, theirs = weights(), weights()
+    trained = RuleOptimizer(theirs, rule, 0.01, decay="paper", weight_decay=0.1)
+    rates = []
+    for optimizer, params in ((kind(ours), ours), (trained, theirs)):
+        schedule = scheduler(optimizer)
+        plateau = isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        for _ in range(10):
+            train(optimizer, params, 1)
+            schedule.step(1.0) if plateau else schedule.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+    assert len(set(rates)) > 2
+    assert rates[:10] == rates[10:]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
+
+
+def test_a_gradient_scaler_unscales_and_skips() -> None:
+    kind = load(to_torch("adam", lr=0.1))
+    scaled, plain = weights(), weights()
+    ours, theirs = kind(scaled), kind(plain)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for step in range(4):
+        ours.zero_grad()
+        scaler.scale(loss_of(scaled)).backward()
+        if step == 2:
+            scaled[0].grad[0, 0] = math.inf  # type: ignore[index]
+        else:
+            train(theirs, plain, 1)
+        scaler.step(ours)
+        scaler.update()
+    assert scaler.get_scale() == 512.0
+    for a, b in zip(scaled, plain, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_steps_like_float32_rounded_each_time(dtype: torch.dtype) -> None:
+    kind = load(to_torch("adam", lr=0.01, decay="decoupled", weight_decay=0.1))
+    half, full = weights(dtype), [w.float().detach().requires_grad_() for w in weights(dtype)]
+    ours, theirs = kind(half), kind(full)
+    for _ in range(5):
+        train(ours, half, 1)
+        for p, w in zip(half, full, strict=True):
+            assert p.grad is not None
+            w.grad = p.grad.float()
+        theirs.step()
+        for p, w in zip(half, full, strict=True):
+            w.data.copy_(w.to(dtype))
+            assert torch.equal(p.float(), w)
+    assert ours.state[half[0]]["m"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("hostile", ['"""\nimport os', "\\", 'x"', "\\\"\"\" + '''", "a\x00b\r\nc"])
