@@ -65,6 +65,21 @@ def hyperparameters(
     return result
 
 
+def check_decay(candidate: Candidate) -> None:
+    """Refuse a weight decay that no rule can have; under decay 'none' its strength is not used.
+
+    Raises:
+        ValueError: decay 'own', or a strength below 0.
+    """
+    if candidate.decay == "own":
+        raise ValueError(
+            "decay is 'own', which only optimizers of other libraries have; a rule's is 'none', "
+            "'l2', 'decoupled' or 'paper'"
+        )
+    if candidate.weight_decay < 0:
+        raise ValueError(f"weight_decay is {candidate.weight_decay:g}, but it must be 0 or more")
+
+
 def _kept(value: Any, rows: Tensor) -> Any:
     return value[rows] if isinstance(value, Tensor) and value.ndim == 2 else value
 

@@ -24,7 +24,7 @@ from optimizers.catalogue import CATALOGUE
 from workers.draws import Draws, Place
 from workers.population import train_population
 from workers.protocol import GRID, Protocol
-from workers.rows import hyperparameters
+from workers.rows import check_decay, hyperparameters
 from workers.tasks.task import Task
 
 STEPS, TOTAL = 10, 100
@@ -57,10 +57,10 @@ def fault(
     """Return why a candidate need not be trained, or None.
 
     Faults: the rule does not parse or fails the language's checks; a hyperparameter that it does
-    not have; on a small probe the update is not finite, zero, or equal for all weights. Where the
-    candidate names no learning rate, also: the update never changes its sign, or at no rate it
-    descends on small quadratics. Who names the rate may want to see just that, and rules of the
-    catalogue have shown elsewhere that they train.
+    not have, or a weight decay that no rule has; on a small probe the update is not finite, zero,
+    or equal for all weights. Where the candidate names no learning rate, also: the update never
+    changes its sign, or at no rate it descends on small quadratics. Who names the rate may want to
+    see just that, and rules of the catalogue have shown elsewhere that they train.
 
     Args:
         candidate: the rule with its numbers.
@@ -70,6 +70,7 @@ def fault(
     rates = (0.0, *sorted({*GRID, *learning_rates}))
     strict = candidate.lr is None and candidate.rule not in _named()
     try:
+        check_decay(candidate)
         return _Probe.at(rates, (*SCALES, STEEP) if steep else SCALES).fault(candidate, strict)
     except ValueError as error:  # a RuleError is one
         return str(error)

@@ -76,3 +76,9 @@ def test_a_rule_is_judged_the_same_whatever_was_judged_before() -> None:
 def test_an_unknown_hyperparameter_is_a_fault() -> None:
     found = fault(Candidate(rule="trace(g, mu)", hyperparameters={"nu": 0.5}))
     assert found == "the rule has no hyperparameter 'nu'; it has: mu"
+
+
+def test_a_weight_decay_that_no_rule_has_is_a_fault() -> None:
+    assert "decay is 'own'" in (fault(Candidate(rule="g", decay="own", weight_decay=0.1)) or "")
+    found = fault(Candidate(rule="g", decay="l2", weight_decay=-0.1))
+    assert found == "weight_decay is -0.1, but it must be 0 or more"
