@@ -11,6 +11,7 @@ from torch import Tensor
 from dsl.candidate import Candidate
 from dsl.outcome import Measurement, TrialState
 from workers.footprint import Footprint, footprint, most_rows
+from workers.inputs import check_candidates, check_place, check_settings
 from workers.memory import UNLIMITED, free_bytes, out_of_memory, release
 from workers.precision import products
 from workers.protocol import Protocol, SuccessiveHalving
@@ -83,27 +84,27 @@ def train_population(
         dtype: of weights, data and states; the protocol's precision says how steps are computed.
         families: one number per candidate; the pruner compares the means of families and stops
             them as a whole (the seeds of one candidate, say). By default each is its own.
-        points: of a learning curve, at most 40.
+        points: of a learning curve, at least 1; more than 40 are 40.
         keep_weights: also return the final weights.
 
     Returns:
         One result per candidate, in their order.
 
     Raises:
-        ValueError: a candidate without a learning rate, or with an unknown hyperparameter; the
-            protocol's precision does not go with `dtype`.
+        ValueError: a candidate without a learning rate, with an unknown hyperparameter, or with a
+            weight decay that no rule has (under decay 'none' it is not used); a pruner's metric
+            that is not measured; whatever else `workers.inputs` refuses.
         RuleError: a rule that cannot be parsed or compiled.
         ModuleNotFoundError: an optimizer of a library that is not installed.
         MemoryError: one row alone does not fit into the device's memory. More rows than fit are
             trained one stack after another, which changes no result.
     """
-    for i, each in enumerate(candidates):
-        if each.lr is None:
-            raise ValueError(f"candidate {i} names no learning rate; train_population needs one")
-    if protocol.precision == "bfloat16" and dtype != torch.float32:
-        raise ValueError(f"precision 'bfloat16' goes with dtype torch.float32 alone, not {dtype}")
+    check_candidates(candidates)
+    families = range(len(candidates)) if families is None else families
+    check_settings(protocol, dtype, points, len(families), len(candidates))
     if not candidates:
         return []
+    check_place(task, device)
     with products(protocol.precision), torch.no_grad():
         ground = Ground(task, protocol, device, dtype)
         alone = {row for row, each in enumerate(candidates) if ground.obstacle(each)}
@@ -112,7 +113,7 @@ def train_population(
         limit = min(size.rows(), most_rows(ground, stacked)) if size else 1
         chunks = [_Chunk(rows) for rows in plan(candidates, limit)] if stacked else []
         chunks += [_Chunk([row]) for row in sorted(alone)]
-        run = _Run(ground, candidates, families or range(len(candidates)), min(points, 40), size)
+        run = _Run(ground, candidates, families, min(points, 40), size)
         run.train(chunks, keep_weights)
     return [run.results[row] for row in range(len(candidates))]
 
@@ -306,6 +307,11 @@ class _Run:
         if not stack.rows:
             return
         columns = {"train_loss": stack.train_loss(), **stack.measure("validation")}
+        if self._rungs and self._ground.protocol.metric not in columns:
+            raise ValueError(
+                f"the pruner's metric {self._ground.protocol.metric!r} is not measured on the task "
+                f"{self._ground.task.name!r}; measured are: {', '.join(columns)}"
+            )
         broken = []
         for i, row in enumerate(stack.rows):
             metrics = {name: values[i] for name, values in columns.items()}
