@@ -47,7 +47,7 @@ def look(preset: str, seed: int, seconds: float) -> Found:
     best = [proposal.candidate.rule for proposal, _ in rows[:TOP]]
     places = [place for place, rule in enumerate(best, 1) if acts_on_agreement(rule)]
     place = places[0] if places else None
-    return Found(preset, seed, len(rows), place, best[(place or 1) - 1])
+    return Found(preset, seed, len(rows), place, best[(place or 1) - 1] if best else "")
 
 
 def run(seeds: int, seconds: float) -> None:

@@ -1,11 +1,13 @@
-"""Do the strategies beat chance? At an equal number of trained rules, over ten seeds.
+"""Do the strategies beat chance? At an equal number of judged rules, over ten seeds.
 
 `python -m tests.benchmarks.study_search` lets `reinforcement`, `evolution` and `random` judge the
 same number of rules each on `digits-mlp`, in the language `nos` of three groups, with the defaults
-that a job has. A search sees its own seeds alone; its ten best rules, distinct in what they do, are
-then trained again with seeds that no search saw, their learning rates chosen anew. That decides:
-what is best in a search is partly luck. A rule that fails with the fresh seeds counts as one that
-guesses. Wins are by seed, against `random` from the same seed. Two processes, some ten minutes.
+that a job has. Judged is also what screening refuses untrained, as in a job's budget. A search sees
+its own seeds alone; its ten best rules, distinct in what they do, are then trained again with seeds
+that no search saw, their learning rates chosen anew. That decides: what is best in a search is
+partly luck. A rule that fails with the fresh seeds counts as one that guesses, and so does each
+that a search lacks to ten. Wins are by seed, against `random` from the same seed. Two processes,
+some ten minutes.
 """
 
 import math
@@ -108,9 +110,11 @@ def search(name: str, seed: int, rules: int) -> Search:
         )
         for i, (proposal, _) in enumerate(found[:TOP])
     ]
-    losses = tuple(outcome.metrics.get(METRIC, GUESSING) for outcome in judge(how, again))
-    best = again[min(range(len(losses)), key=lambda i: losses[i])].candidate.rule
-    return Search(name, seed, strategy.sampled, len(found), losses, best)
+    losses = [outcome.metrics.get(METRIC, GUESSING) for outcome in judge(how, again)]
+    ranked = sorted(zip(losses, (each.candidate.rule for each in again), strict=True))
+    best = ranked[0][1] if ranked else ""
+    losses += [GUESSING] * (TOP - len(losses))
+    return Search(name, seed, strategy.sampled, len(found), tuple(losses), best)
 
 
 def searches(seeds: Sequence[int], rules: int) -> list[Search]:
