@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from workers.tasks.task import Examples, Model, Stacked, Task
@@ -16,9 +17,10 @@ from workers.tasks.task import Examples, Model, Stacked, Task
 Tensors = dict[str, Tensor]
 
 SMALL = 32_768
-"""Weights of a model that is stacked twice where it is the only row: a product or convolution of
-a single model takes another way and rounds otherwise. Larger models do not pay double for bits,
-and `workers.footprint` would not see what they take."""
+"""Weights of a model that is stacked twice where it is the only row: a product of a single small
+model takes another way and rounds otherwise. So does a convolution of any size: a lone model that
+has convolutions among its layers is stacked twice however large it is; those that a larger module
+calls as functions are not seen, and round otherwise where it is alone."""
 
 
 class StackedModule:
@@ -31,6 +33,7 @@ class StackedModule:
         self._judged = _skeleton(task).eval()
         self._lstm = has_lstm(self._training)
         kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+        self._convolutional = any(isinstance(each, _ConvNd) for each in self._training.modules())
         self._normalised = any(isinstance(each, kinds) for each in self._training.modules())
 
     def step(
@@ -50,7 +53,8 @@ class StackedModule:
             return self._task.loss(_model(self._training, parameters, moved), own), moved
 
         stepped = vmap(grad_and_value(loss, has_aux=True), randomness="different")
-        rows, together = _in_company(weights, buffers, batch, shared=shared)
+        lonely = self._lonely(weights)
+        rows, together = _in_company(weights, buffers, batch, shared=shared, lonely=lonely)
         with plain_kernels(self._lstm), self._channels():
             found, (losses, moved) = stepped(*together)
         for name, gradient in found.items():
@@ -74,10 +78,18 @@ class StackedModule:
             found: Tensors = grad_and_value(beside, has_aux=True)(torch.zeros(()))[1][1]
             return found
 
-        rows, together = _in_company(weights, buffers, examples, shared=True)
+        lonely = self._lonely(weights)
+        rows, together = _in_company(weights, buffers, examples, shared=True, lonely=lonely)
         with plain_kernels(self._lstm), self._channels():
             measured: Tensors = vmap(one, randomness="different")(*together)
         return {name: values[:rows] for name, values in measured.items()}
+
+    def _lonely(self, weights: Mapping[str, Tensor]) -> bool:
+        """Tell whether the only row of a stack would be rounded otherwise than among others."""
+        first = next(iter(weights.values()))
+        if len(first) > 1 or not first.is_cpu:
+            return False
+        return self._convolutional or sum(value.numel() for value in weights.values()) <= SMALL
 
     def _channels(self) -> AbstractContextManager[object]:
         return _Channels() if self._normalised else nullcontext()
@@ -123,16 +135,19 @@ class _Channels(TorchFunctionMode):
 
 
 def _in_company(
-    weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Examples, *, shared: bool
+    weights: Mapping[str, Tensor],
+    buffers: Mapping[str, Tensor],
+    batch: Examples,
+    *,
+    shared: bool,
+    lonely: bool,
 ) -> tuple[int, tuple[Tensors, Tensors, Examples]]:
-    """Return the number of rows, and every row's own tensors, those of a single small row twice.
+    """Return the number of rows, and every row's own tensors, those of a lonely row twice.
 
     Shared examples become every row's own without being copied. Else `vmap` makes the rows'
     products with them one large product, in which a row's bits depend on how many rows there are.
     """
-    first = next(iter(weights.values()))
-    rows, size = len(first), sum(value.numel() for value in weights.values())
-    lonely = rows == 1 and size <= SMALL and first.is_cpu
+    rows = len(next(iter(weights.values())))
 
     def with_company(value: Tensor) -> Tensor:
         return torch.cat([value, value]) if lonely else value

@@ -139,6 +139,9 @@ SENSITIVE = {
         nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 1)
     ),
     "convolution": lambda: nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 5, 3)),
+    "large-convolution": lambda: nn.Sequential(
+        nn.Conv2d(1, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(1024, 2)
+    ),
     "norm-1d": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 7), nn.BatchNorm1d(7)),
     "norm-1d-long": lambda: nn.Sequential(nn.Flatten(2), nn.BatchNorm1d(1), nn.Conv1d(1, 3, 5)),
     "norm-2d": MODULES["batch-norm"],
