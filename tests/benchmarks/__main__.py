@@ -1,7 +1,7 @@
 """Run every benchmark: `python -m tests.benchmarks`, or with --long the studies too.
 
-Names choose some of them: `python -m tests.benchmarks population service`. The figures are kept
-in a results file, whose path is printed in the end.
+Names choose some of them, studies too: `python -m tests.benchmarks population rediscovery`. The
+figures are kept in a results file, whose path is printed in the end.
 """
 
 import argparse
@@ -10,6 +10,11 @@ import sys
 from pathlib import Path
 
 from tests.benchmarks.results import fresh_path, kept, machine, table
+
+STUDIES = (
+    "also run the studies: search (do the strategies beat chance?) and rediscovery (is PowerSign's "
+    "idea found again?), some 15 minutes on two cores"
+)
 
 
 def _modules(long: bool) -> dict[str, str]:
@@ -21,24 +26,24 @@ def _modules(long: bool) -> dict[str, str]:
 
 def main() -> None:
     """Describe the machine, then run each `bench_*.py` (and each `study_*.py` with --long)."""
+    every = _modules(long=True)
     parser = argparse.ArgumentParser(description="Run the benchmarks and keep their figures.")
-    parser.add_argument("names", nargs="*", help="run only these, by the name after bench_")
-    parser.add_argument("--long", action="store_true", help="also run the studies (hours)")
+    parser.add_argument("names", nargs="*", help="run only these: " + ", ".join(every))
+    parser.add_argument("--long", action="store_true", help=STUDIES)
     parser.add_argument("--results", type=Path, help="the file to keep the figures in")
     arguments = parser.parse_args()
-    modules = _modules(arguments.long)
     for name in arguments.names:
-        if name not in modules:
-            parser.error(f"there is no benchmark {name!r}; there are: {', '.join(modules)}")
+        if name not in every:
+            parser.error(f"there is no benchmark {name!r}; there are: {', '.join(every)}")
     path = arguments.results or fresh_path()
 
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
     sys.argv = sys.argv[:1]
     with kept(path) as results:
-        for name in arguments.names or modules:
+        for name in arguments.names or _modules(arguments.long):
             print(f"\n== {name} ==", flush=True)
             results.benchmark = name
-            importlib.import_module(modules[name]).main()
+            importlib.import_module(every[name]).main()
     print(f"\n== all figures ==\n{table(results.figures)}\n\nkept in {path}")
 
 

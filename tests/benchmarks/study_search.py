@@ -7,7 +7,7 @@ its own seeds alone; its ten best rules, distinct in what they do, are then trai
 that no search saw, their learning rates chosen anew. That decides: what is best in a search is
 partly luck. A rule that fails with the fresh seeds counts as one that guesses, and so does each
 that a search lacks to ten. Wins are by seed, against `random` from the same seed. Two processes,
-some ten minutes.
+some five minutes.
 """
 
 import math
