@@ -157,6 +157,11 @@ class _Guard(ast.NodeTransformer):
                 node.right = _number(node.right)
         return node
 
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        self.generic_visit(node)
+        node.left = _number(node.left) if _static(node.left) else node.left
+        return node
+
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name):
