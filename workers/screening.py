@@ -10,6 +10,7 @@ is constant, has one sign or leaves the gradient's direction.
 would have beaten SGD; the bounds below come from there.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import Any
@@ -148,7 +149,12 @@ class _Probe:
         else:
             return None
         rates = f"{self._rates[1]:g} to {self._rates[-1]:g}"
-        reached = f"the lowest is {lowest:.0%}" if lowest < 1 else "it is above it"
+        # rounded up: what is not below the bound is not shown as if it were on it
+        reached = (
+            f"the lowest is {math.ceil(lowest * 1000) / 10:.5g}%"
+            if math.isfinite(lowest)
+            else "no loss is a finite number"
+        )
         return (
             f"it does not descend: on small quadratics no learning rate from {rates} brings the "
             f"loss below {DESCENT:.0%} of its start; after {done} steps {reached}"

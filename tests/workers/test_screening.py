@@ -36,10 +36,11 @@ def test_no_named_rule_is_at_fault(name: str, monkeypatch: pytest.MonkeyPatch) -
         ("abs(g)", "never negative on a probe"),
         ("-exp(g)", "never positive on a probe"),
         ("drop(g^2, 0.5)", "never negative on a probe"),
-        ("-g", "after 5 steps it is above it"),
+        ("-g", "after 5 steps the lowest is 100.1%"),
         ("g^2 - mean(g^2)", "does not descend"),
         ("w * exp(g)", "does not descend"),
-        ("0.00005 * sign(g)", "below 95% of its start; after 10 steps the lowest is 98%"),
+        ("0.00005 * sign(g)", "below 95% of its start; after 10 steps the lowest is 98.1%"),
+        ("0.000125 * sign(g)", "below 95% of its start; after 10 steps the lowest is 95.1%"),
         ("noise(0.1) + 0.00001 * g", "no learning rate from 1e-05 to 10"),
     ],
 )
