@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +25,23 @@ STEPS = 2
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-2}
 """How far, relatively, a stacked loss may lie from the ordinary one's; 0.1 in half precision."""
+
+
+_LONGEST = 240
+"""Characters of torch's own message that are shown."""
+
+_MEANT = {
+    "data-dependent control flow": "it reads a tensor's value, by .item() or to branch on it",
+    "data pointer": "it hands a tensor's numbers to another library, NumPy say",
+    "setup_context": "it has a torch.autograd.Function without setup_context and vmap",
+    "vmap staticmethod": "it has a torch.autograd.Function without a rule for vmap",
+    "broadcast shape": "it writes rows' own numbers into a tensor that they share",
+    "vmap: inplace arithmetic": "it writes rows' own numbers into a tensor that they share",
+    "do not yet support": "torch has no batching rule for one of its operations",
+    "'function' object has no": "its loss or measure reads the model's attributes",
+    "Batching rule not implemented": "torch has no batching rule for one of its operations",
+}
+"""What torch's messages mean, by words that are in them."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +170,8 @@ def _stacked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _cannot_stack(error: Exception) -> str:
-    return f"torch.func cannot stack its module: {_first_line(error)}"
-
-
-def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    said = shorten(lines[0], _LONGEST, placeholder=" …") if lines else type(error).__name__
+    meant = next((words for sign, words in _MEANT.items() if sign in said), None)
+    told = f"{meant} (torch: {said})" if meant else said
+    return f"torch.func cannot stack its module: {told}"

@@ -204,7 +204,7 @@ def test_what_a_list_counts_is_each_rows_own() -> None:
 
 def test_a_loss_may_look_into_the_module() -> None:
     results = train(Entangled(lambda: Along(torch.tanh)), CANDIDATES[:3])
-    assert all(each.one_by_one for each in results)
+    assert all("reads the model's attributes" in (each.obstacle or "") for each in results)
     assert results[0].curve[-1].metrics["train_loss"] < results[0].curve[0].metrics["train_loss"]
 
 
@@ -277,6 +277,21 @@ def test_a_fault_of_the_task_is_told_as_it_is() -> None:
     task = Sums(lambda: nn.Sequential(nn.Linear(7, 8), nn.Linear(8, 1)))
     with pytest.raises(RuntimeError, match=r"mat1 and mat2 shapes cannot be multiplied \(64x6"):
         train(task, CANDIDATES[:1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("branch", "it reads a tensor's value, by .item() or to branch on it (torch: vmap: It"),
+        ("in-place", "it writes rows' own numbers into a tensor that they share (torch: output"),
+        ("numpy", "it hands a tensor's numbers to another library, NumPy say (torch: Cannot"),
+    ],
+)
+def test_an_obstacle_is_told_in_words_that_end_whole(kind: str, words: str) -> None:
+    told = train(twins(kind)[0], CANDIDATES[:1], 1)[0].obstacle or ""
+    assert told.startswith(f"torch.func cannot stack its module: {words}")
+    assert len(told) < 400
+    assert told.endswith((" …)", "[2, 64, 8])", "storage)"))
 
 
 def test_a_task_is_tried_once() -> None:
