@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping
 
 from dsl.candidate import Decay
-from dsl.compile import compile_rule
+from dsl.compile import CompiledRule, compile_rule
 from dsl.emit import Lines, emit
 from dsl.export_names import FILE_NAMES, argument
 from dsl.export_scalars import ScalarPart
@@ -80,15 +80,9 @@ def to_torch(
         name, own, rule.hyperparameters, decay, {"lr": lr, "weight_decay": weight_decay}
     )
     lines = emit(checked(parse(text)))
-    numbers = {argument(each): own.get(each, value) for each, value in rule.hyperparameters.items()}
-    options: dict[str, object] = {**numbers}
-    if decay != "none":
-        options["weight_decay"] = weight_decay
-    if rule.uses_randomness:
-        options["seed"] = 0
-    options["maximize"] = False
-    options |= {} if rule.uses_randomness or rule.uses_reductions else {"foreach": True}
-    options["compiled"] = False
+    options = {argument(each): own.get(each, value) for each, value in rule.hyperparameters.items()}
+    options |= {} if decay == "none" else {"weight_decay": weight_decay}
+    options |= _choices(rule)
     part = ScalarPart(lines, {**rule.hyperparameters, **own})
     body = "\n".join([*lines.scalar_lines, *lines.update_lines, lines.result])
     signature = ["self", "params", "lr" if lr is None else f"lr={lr!r}", "*"]
@@ -106,6 +100,14 @@ def to_torch(
         **_shell(lines, body, decay, part),
     )
     return source if source.count("\n") < LINES - 1 else _tight(source)
+
+
+def _choices(rule: CompiledRule) -> dict[str, float]:
+    """Return the options of the class that every rule of this kind has, and their defaults."""
+    choices: dict[str, float] = {"seed": 0} if rule.uses_randomness else {}
+    choices["maximize"] = False
+    choices |= {} if rule.uses_randomness or rule.uses_reductions else {"foreach": True}
+    return choices | {"compiled": False}
 
 
 def _tight(source: str) -> str:

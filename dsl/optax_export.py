@@ -188,14 +188,13 @@ def to_optax(
     signature += [f"weight_decay={weight_decay!r}"] * (decay != "none") + ["seed=0"]
     relative = decay == "paper" or "eta" in rule.hyperparameters
     signature += ["base_lr=None"] * relative
-    usage = ["0.01"] * (lr is None) + ["total_steps=1000"] * rule.uses_time
+    given = ["0.01"] * (lr is None) + ["total_steps=1000"] * rule.uses_time
+    usage = f"optimizer = {name}({', '.join(given)})"
     initial = "".join(f"{s.initial!r}, ".replace("inf", "math.inf") for s in lines.slots)
     remembered = dict.fromkeys(re.findall(r'memory\["(\w+)"\] =', "\n".join(lines.scalar_lines)))
     passed = [f"{each} * eta" if each == "eta_scale" else each for each in keys]
     return _FILE.format(
-        doc=docstring(
-            name, formula(text, decay), f"optimizer = {name}({', '.join(usage)})", provenance
-        ),
+        doc=docstring(name, formula(text, decay), usage, provenance),
         functions=_functions(lines),
         name=name,
         said=_SAID + _BASE * relative,
