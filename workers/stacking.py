@@ -87,7 +87,7 @@ class StackedModule:
     def _lonely(self, weights: Mapping[str, Tensor]) -> bool:
         """Tell whether the only row of a stack would be rounded otherwise than among others."""
         first = next(iter(weights.values()))
-        if len(first) > 1 or not first.is_cpu:
+        if len(first) != 1 or not first.is_cpu:
             return False
         return self._convolutional or sum(value.numel() for value in weights.values()) <= SMALL
 
