@@ -11,6 +11,9 @@ _MIX = 0x5DEECE66D
 """Keeps the stream of the batches apart from the one that draws the weights."""
 
 
+_INTEGERS = (torch.int16, torch.int32, torch.int64)
+
+
 class Data:
     """A task's splits on one device, floating-point tensors in one precision.
 
@@ -34,16 +37,21 @@ class Data:
         return self._splits[name]
 
 
-def batch_order(seed: int, examples: int, batch_size: int, steps: int) -> Tensor:
-    """Return the examples' indices for every step, [steps, batch_size] int64.
+def batch_order(
+    seed: int, examples: int, batch_size: int, steps: int, dtype: torch.dtype = torch.int64
+) -> Tensor:
+    """Return the examples' indices for every step, [steps, batch_size].
 
     Epoch after epoch of random permutations is cut into batches; a batch may lie across two
     epochs. It depends on the seed alone, and a longer run begins with the shorter one's batches.
     """
     generator = torch.Generator().manual_seed(seed ^ _MIX)
     needed = steps * batch_size
-    epochs = [torch.randperm(examples, generator=generator) for _ in range(-(-needed // examples))]
-    return torch.cat(epochs)[:needed].view(steps, batch_size)
+    count = -(-needed // examples)
+    order = torch.empty(count, examples, dtype=dtype)
+    for epoch in order:
+        epoch.copy_(torch.randperm(examples, generator=generator))
+    return order.view(-1)[:needed].view(steps, batch_size)
 
 
 class Batches:
@@ -59,7 +67,9 @@ class Batches:
             return
         distinct = sorted(set(seeds))
         count, device = len(examples[0]), examples[0].device
-        orders = [batch_order(seed, count, batch_size, steps) for seed in distinct]
+        # a long run has many: they are kept small
+        dtype = next(each for each in _INTEGERS if count <= torch.iinfo(each).max)
+        orders = [batch_order(seed, count, batch_size, steps, dtype) for seed in distinct]
         self._orders = torch.stack(orders, 1).to(device)
         self._of_row = torch.tensor([distinct.index(seed) for seed in seeds], device=device)
         self.shared = len(distinct) == 1
@@ -70,7 +80,8 @@ class Batches:
             return ()
         order = self._orders[step]
         chosen = order[0] if self.shared else order[self._of_row]
-        return tuple(value[chosen] for value in self._examples)
+        places = chosen.long()
+        return tuple(value[places] for value in self._examples)
 
     def keep(self, rows: Tensor) -> None:
         """Keep only the rows with these indices."""

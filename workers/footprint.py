@@ -27,8 +27,8 @@ SHARE = {"cuda": 0.5}
 """The part of a device's free memory that one population plans to take: other populations may
 start at the same time. A machine's workers divide half of its memory."""
 
-INDEX = 8
-"""Bytes of an example's index."""
+INDEX = 4
+"""Bytes of an example's index, at most."""
 
 TABLES = 40
 """Bytes of a row's learning rate, decay and schedule at one step, with what makes them."""

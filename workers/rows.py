@@ -13,6 +13,9 @@ from optimizers.schedules import multipliers
 from workers.draws import Draws, Place
 from workers.layout import Layout
 
+AHEAD = 256
+"""Steps whose columns are cut out of their table at a time: a view takes more than its numbers."""
+
 
 class Column:
     """A number per step and row, as a column that broadcasts over a row's weights."""
@@ -20,11 +23,19 @@ class Column:
     def __init__(self, table: Tensor) -> None:
         """Take `table` [steps, rows], or [1, rows] for what does not change in time."""
         self._table = table
-        self._steps = table.unsqueeze(2).unbind(0)
+        self._begin, self._views = 0, self._from(0)
+
+    def _from(self, begin: int) -> tuple[Tensor, ...]:
+        return self._table[begin : begin + AHEAD].unsqueeze(2).unbind(0)
 
     def at(self, step: int) -> Tensor:
         """Return the column [rows, 1] of a step."""
-        return self._steps[step] if len(self._steps) > 1 else self._steps[0]
+        if len(self._table) == 1:
+            return self._views[0]
+        begin = step - step % AHEAD
+        if begin != self._begin:
+            self._begin, self._views = begin, self._from(begin)
+        return self._views[step - begin]
 
     def keep(self, rows: Tensor) -> "Column":
         """Return the column of the rows with these indices."""
@@ -38,9 +49,12 @@ def _schedule(text: str, steps: int) -> tuple[float, ...]:
 
 def _multipliers(candidates: Sequence[Candidate], steps: int) -> Tensor:
     """Return η_t, [steps, rows] float64, or [1, rows] where every schedule is constant."""
-    table = [_schedule(each.schedule.model_dump_json(), steps) for each in candidates]
-    values = torch.tensor(table, dtype=torch.float64).t()
-    return values[:1] if bool((values == values[:1]).all()) else values
+    names = [each.schedule.model_dump_json() for each in candidates]
+    distinct = list(dict.fromkeys(names))
+    table = [torch.tensor(_schedule(name, steps), dtype=torch.float64) for name in distinct]
+    if all(bool((values == values[0]).all()) for values in table):
+        table = [values[:1] for values in table]
+    return torch.stack(table, 1)[:, [distinct.index(name) for name in names]]
 
 
 def hyperparameters(

@@ -1,6 +1,7 @@
 import torch
 
 from workers.batches import Batches, batch_order
+from workers.memory import Peak
 
 
 def test_an_epoch_sees_every_example_once() -> None:
@@ -44,3 +45,13 @@ def test_a_task_without_data_has_empty_shared_batches() -> None:
     assert batches.shared
     assert batches.at(3) == ()
     batches.keep(torch.tensor([1]))
+
+
+def test_a_long_runs_order_is_kept_in_small_numbers() -> None:
+    for count, size in ((100, 2), (40_000, 4)):
+        examples = (torch.arange(count),)
+        with Peak() as peak:
+            batches = Batches(examples, [3], 50, 40_000)
+        assert peak.bytes < 2.5 * size * 50 * 40_000  # the order, and once more where it is made
+        last = batch_order(3, count, 50, 40_000)[-1]
+        assert batches.at(39_999)[0].tolist() == last.tolist()
