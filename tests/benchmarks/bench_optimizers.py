@@ -22,6 +22,7 @@ from dsl.compile import CompiledRule
 from dsl.export import to_torch
 from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
+from tests.benchmarks.results import record
 
 ROUNDS = 60
 RULES = ("powersign", "adam")
@@ -126,6 +127,13 @@ def table(device: str) -> None:
                 f"{name:30}{middle[name] * 1e3:11.1f}{least[name] * 1e3:8.1f}{speed:7.1f}"
                 f"{whole[0]:6.2f} {whole[1]:4.2f}{byte[0]:14.2f} {byte[1]:4.2f}"
             )
+            if title.startswith("elapsed") and name.endswith("exported"):
+                record(
+                    f"{name} ({device}), time", whole[0], peer="AdamW(foreach=True)", at_most=1.1
+                )
+            elif title.startswith("elapsed") and name.endswith("compiled"):
+                peer = "AdamW(fused=True)"
+                record(f"{name} ({device}), time per byte", byte[0], peer=peer, at_most=1.1)
     print("(ratios: of the medians, of the least)")
 
 
@@ -140,6 +148,7 @@ def compilation() -> None:
         f"Parse, check and compile a rule: median {statistics.median(costs.values()) * 1e3:.2f} ms "
         f"over the catalogue, longest {costs[slowest] * 1e3:.2f} ms ({slowest}); 2 ms wanted"
     )
+    record("parse, check and compile, slowest", costs[slowest] * 1e3, "ms", at_most=2, rule=slowest)
 
 
 def main() -> None:
