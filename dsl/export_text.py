@@ -126,12 +126,11 @@ REDUCED = """            go = advance
 """
 """Steps tensors of one kind by an update that needs them whole."""
 
-TOGETHER = """            if compiled:
+TOGETHER = """            go = advance
+            if compiled:
+                go = self.fast = vars(self).get("fast") or torch.compile(advance, dynamic=True)
                 values = rows[0][0].new_tensor(values)
-                if not hasattr(self, "fast"):
-                    self.fast = torch.compile(advance, dynamic=True)  # unequal sizes: for any sizes
-                    self.fast(values, [[x.new_zeros(9 + i) for x in rows[0]] for i in range(4)])
-            each_piece(self.fast if compiled else advance, values, rows, small, compiled)
+            each_piece(go, values, rows, small, compiled)
 """
 """Steps tensors of one kind by an update that goes element by element."""
 

@@ -25,7 +25,7 @@ def each_piece(
     small: bool,
     compiled: bool,
 ) -> None:
-    """Call function(values, [row, ...]) on small rows as one, on large ones in blocks.
+    """Call function(values, [row]) on small rows as one, on large ones in blocks.
 
     Joined, a hundred biases cost as many kernels as one, which is what foreach is for. In blocks
     that fit a core's cache, what one line computes is still there when the next line reads it.
@@ -36,13 +36,12 @@ def each_piece(
         rows: For each parameter g, w and its state, all of one shape, dtype and device;
             flattened where that needs no copy.
         small: The rows are flat and small: join them.
-        compiled: The function goes through each element once and needs no blocks. It gets up to
-            four rows in a call, which costs as much time as 20,000 elements.
+        compiled: The function goes through each element once and needs no blocks.
     """
     pieces = joined = [[torch.cat(column) for column in zip(*rows, strict=True)]] if small else rows
     if not compiled and rows[0][0].is_cpu:
         pieces = [p for row in pieces for p in zip(*(torch.split(x, 1 << 17) for x in row))]  # noqa: B905 - of one shape
-    for i in range(0, len(pieces), 4):
-        function(values, pieces[i : i + 4])
+    for piece in pieces:
+        function(values, [piece])
     for column, flat in list(zip(zip(*rows), joined[0]))[1:] if small else []:  # noqa: B905 - alike
         torch._foreach_copy_(column, torch.split(flat, [x.numel() for x in column]))
