@@ -1,5 +1,6 @@
 """Strategies that discover rules: sample strings of a language, learn from how they train."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -66,7 +67,7 @@ Repeat = tuple[Drawn, int]
 """A sampled rule that was not new, with the number of the trial that has it, or FAULTY."""
 
 
-class RuleStrategy:
+class RuleStrategy(ABC):
     """What all discovery shares: no rule twice, numbers, the budget, the walk back from rows.
 
     The budget counts distinct rules judged. A string whose rule behaves as a known one does (see
@@ -145,10 +146,12 @@ class RuleStrategy:
         spent = self._exhausted or self._ledger.next >= self.budget
         return spent and not self._ledger.outstanding
 
-    def _learn(self, told: Sequence[tuple[Proposal, float]]) -> None:
+    def _learn(self, told: Sequence[tuple[Proposal, float]]) -> None:  # noqa: B027 - chance needs none
         """Learn from proposals and their rewards, in the order of numbers."""
 
-    def _relearn(self, told: Sequence[tuple[Proposal, float]], snapshot: bytes | None) -> None:
+    def _relearn(  # noqa: B027 - chance needs none
+        self, told: Sequence[tuple[Proposal, float]], snapshot: bytes | None
+    ) -> None:
         """Learn from a former search's proposals what the snapshot does not know."""
 
     def _memo(self, drawn: Drawn, repeats: Sequence[Repeat]) -> dict[str, Any]:
@@ -158,9 +161,9 @@ class RuleStrategy:
     def _reward(self, outcome: Outcome) -> float:
         return reward(outcome, self.objective, natural_reward(self.objective))
 
+    @abstractmethod
     def _rounds(self, count: int, found: Sequence[Any], seed: int) -> Iterable[Iterable[Drawn]]:
         """Yield rules to look through until `found` holds `count` new ones; all from `seed`."""
-        raise NotImplementedError
 
     def _new(self, count: int) -> list[Proposal]:
         """Return up to `count` rules never proposed; fewer only if the language runs dry."""

@@ -75,10 +75,10 @@ class Sums(Task):
     description = "for tests"
 
     def __init__(self, module: Callable[[], nn.Module]) -> None:
-        self.module = module  # type: ignore[method-assign]
+        self._module = module
 
     def module(self) -> nn.Module:
-        raise NotImplementedError
+        return self._module()
 
     def examples(self, split: Split) -> Examples:
         generator = torch.Generator().manual_seed(len(split))

@@ -76,6 +76,12 @@ class Live:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
+    def faults(self, body: dict[str, Any]) -> dict[str, str]:
+        """Have a body validated that must be refused; return what is said of each field."""
+        answer = self.http.post("/jobs?validate_only=true", json=body)
+        assert answer.status_code == 422, answer.text
+        return {fault["pointer"]: fault["detail"] for fault in answer.json()["errors"]}
+
     def claim(self) -> Claim:
         """Take the next job, as a dispatcher would."""
         claim = self.store.claim("test", 60)

@@ -68,9 +68,7 @@ def test_points_are_asked_first_and_added_ones_next(live: Live) -> None:
 def test_points_outside_the_space_are_refused(
     shared: Live, change: dict[str, Any], pointer: str, words: str
 ) -> None:
-    answer = shared.http.post("/jobs?validate_only=true", json={**BODY, **change})
-    assert answer.status_code == 422, answer.text
-    found = {fault["pointer"]: fault["detail"] for fault in answer.json()["errors"]}
+    found = shared.faults({**BODY, **change})
     assert words in found[pointer], found
 
 

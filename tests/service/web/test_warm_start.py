@@ -97,9 +97,7 @@ def test_a_warm_search_goes_on_from_its_rows(live: Live) -> None:
 def test_what_cannot_be_learnt_from_is_refused(
     shared: Live, change: dict[str, Any], pointer: str, words: str
 ) -> None:
-    answer = shared.http.post("/jobs?validate_only=true", json={**BODY, **change})
-    assert answer.status_code == 422, answer.text
-    found = {fault["pointer"]: fault["detail"] for fault in answer.json()["errors"]}
+    found = shared.faults({**BODY, **change})
     assert words in found[pointer], found
 
 
