@@ -1,0 +1,36 @@
+"""The study of the enumerated space, small: every rule is in the truth, and ranks are places."""
+
+import pytest
+import torch
+
+from dsl.candidate import Candidate, Proposal
+from search.identity import named
+from search.settings import LanguageSettings
+from tests.benchmarks.study_enumeration import METRIC, enumerated, evaluation, stand
+from workers.evaluation import judge
+
+SMALL = LanguageSettings(
+    groups=1, operands=("g", "m", "sign(g)"), unary=("{x}", "exp"), binary=("*", "+")
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_search_that_trains_every_rule_finds_the_best_of_the_truth() -> None:
+    truth = enumerated(SMALL)
+    assert truth.strings == 48
+    rules = len(truth.losses) + len(truth.diverged) + len(truth.refused)
+    assert rules <= truth.forms < truth.strings
+
+    rule = "g + m"
+    [alone] = judge(evaluation(), [Proposal(number=0, candidate=Candidate(rule=rule))])
+    loss = truth.losses[named(Candidate(rule=rule)).hex()]
+    assert loss == alone.metrics[METRIC]
+    assert truth.rank(loss) == 1 + sum(other < loss for other in truth.losses.values())
+
+    every = stand("random", 0, truth, 1000, SMALL)
+    assert (every.rank, every.loss, every.outside) == (1, *truth.best[0][:1], 0)
+    assert every.judged == rules
