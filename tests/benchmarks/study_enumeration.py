@@ -124,18 +124,19 @@ def enumerated(settings: LanguageSettings, pool: Executor | None = None) -> Trut
     parts = list(_parts(list(language.strings()), STRINGS))
     for i, part in enumerate(spread(partial(_forms, settings), parts)):
         forms |= {form: name for form, name in part.items() if form not in forms}
-        _tell("strings written out", STRINGS * (i + 1), language.size)
+        _tell("strings written out", i + 1, len(parts))
     rules = dict[str, str]()
     for form, name in forms.items():
         rules.setdefault(name, form)
     losses, ends = dict[str, float](), {True: set[str](), False: set[str]()}
-    for i, part in enumerate(spread(_judged, list(_parts(list(rules.items()), RULES)))):
+    parts = list(_parts(list(rules.items()), RULES))
+    for i, part in enumerate(spread(_judged, parts)):
         for name, loss, trained in part:
             if loss is None:
                 ends[trained].add(name)
             else:
                 losses[name] = loss
-        _tell("rules judged", RULES * (i + 1), len(rules))
+        _tell("rules judged", i + 1, len(parts))
     best = sorted((loss, rules[name]) for name, loss in losses.items())[:10]
     diverged, refused = frozenset(ends[True]), frozenset(ends[False])
     return Truth(language.size, len(forms), losses, diverged, refused, tuple(best))
@@ -172,8 +173,8 @@ def _parts(entries: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def _tell(what: str, done: int, of: int) -> None:
-    if done * 10 // of > (done - 1) * 10 // of or done >= of:
-        print(f"  {what}: {min(done, of):,} of {of:,}", flush=True)
+    if done * 10 // of > (done - 1) * 10 // of:
+        print(f"  {what}: {done / of:.0%}", flush=True)
 
 
 def place(settings: LanguageSettings) -> Path:

@@ -1,0 +1,334 @@
+"""Does what a search finds on one task beat a tuned AdamW on tasks that it never saw?
+
+`python -m tests.benchmarks.study_unseen` searches `digits-mlp` by evolution and reinforcement in
+the languages `nos`, `sign` and `full`, and lets what it finds climb:
+
+1. The ten best rules of every search are trained again on `digits-mlp` with seeds that no search
+   saw, at every rate of a fine grid; the ten best of them all go on.
+2. Those are tuned on three tasks for the choice, `digits-mlp` among them; the three with the best
+   mean rank go on.
+3. Those meet six tasks that nothing before looked at, beside AdamW and other baselines.
+
+In steps 2 and 3 a rule and a baseline get the same budget: two weight decays, with a constant rate
+and under the cosine schedule, each at every rate of the fine grid with three seeds. The validation
+loss chooses one point of all; it is run from ten fresh seeds, and then the test split is read, for
+the first time. The table says the mean test loss and its standard deviation over seeds, on how many
+of the same seeds a rule is better than AdamW, and the p-value of the exact signed-rank test.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+
+from dsl.candidate import Candidate, Proposal, ScheduleSpec, Stage
+from dsl.outcome import Outcome, TrialState
+from optimizers.catalogue import CATALOGUE
+from search.comparison import YARDSTICK
+from search.identity import behaviour
+from search.settings import LanguageSettings
+from service.paired import signed_rank
+from tests.benchmarks.results import record
+from tests.benchmarks.study_search import METRIC, evaluation, judged, strategy_of
+from workers.evaluation import judge
+from workers.protocol import FINE_GRID, Evaluation, Protocol, TaskSpec
+
+SEARCHED = "digits-mlp"
+CHOICE = (SEARCHED, "noisy-quadratic", "random-labels")
+UNSEEN = ("char-lm", "digits-conv", "sparse-logistic", "breast-cancer", "diabetes", "wine")
+"""The longest first: processes then end together."""
+
+BASELINES = (YARDSTICK, "momentum", "lion")
+LANGUAGES = (("nos", 3), ("sign", 3), ("full", 2))
+STRATEGIES = ("evolution", "reinforcement")
+SEEDS, RULES = 2, 1500
+"""Searches of a strategy in a language; rules that each judges."""
+
+TOP, FINAL = 10, 3
+"""How many rules climb from a level to the next, and how many to the last."""
+
+TUNING_SEED, FRESH_SEED = 20_000, 30_000
+"""The first seeds of what chooses and of what counts; searches use those from 0."""
+
+TEST = "test_loss"
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What each optimizer gets on a task."""
+
+    steps: int = 300
+    rates: tuple[float, ...] = FINE_GRID
+    weight_decays: tuple[float, ...] = (0.0, 0.1)
+    schedules: tuple[str, ...] = ("constant", "cosine")
+    tuning_seeds: int = 3
+    seeds: int = 10
+
+    @property
+    def points(self) -> int:
+        """How many points are tried for an optimizer."""
+        return len(self.rates) * len(self.weight_decays) * len(self.schedules)
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """An optimizer and where it comes from."""
+
+    name: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an optimizer comes to on a task."""
+
+    entrant: Entrant
+    task: str
+    point: str
+    """The chosen one; empty if nothing trained."""
+
+    outcome: Outcome | None
+    """From the fresh seeds; None if nothing trained."""
+
+    steps: int
+    seconds: float
+    """What tuning and the last runs cost: training steps, core-seconds."""
+
+    def by_seed(self, metric: str) -> tuple[float, ...]:
+        """Return a metric's values; none where nothing trained."""
+        return self.outcome.by_seed.get(metric, ()) if self.outcome else ()
+
+    def mean(self, metric: str) -> float:
+        """Return a metric's mean, infinite where nothing trained."""
+        return statistics.fmean(self.by_seed(metric) or (math.inf,))
+
+
+def searched(language: tuple[str, int], strategy: str, seed: int, rules: int) -> list[Entrant]:
+    """Search, and return the best rules by what the search itself saw of them."""
+    torch.set_num_threads(1)
+    settings = LanguageSettings.model_validate(
+        dict(zip(("preset", "groups"), language, strict=True))
+    )
+    rows = judged(strategy_of(strategy, settings, rules, seed), evaluation())
+    name = f"{language[0]}, {strategy}, seed {seed}"
+    print(f"  {name}: {len(rows)} of {rules} rules trained", flush=True)
+    return [Entrant(name, proposal.candidate.rule) for proposal, _ in rows[:TOP]]
+
+
+def distinct(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """Return the first of those that behave alike, and none that behaves as a baseline."""
+    known = {behaviour(Candidate(rule=CATALOGUE[name].rule)) for name in BASELINES}
+    found = []
+    for entrant in entrants:
+        name = behaviour(Candidate(rule=entrant.rule))
+        if name not in known:
+            known.add(name)
+            found.append(entrant)
+    return found
+
+
+def again(effort: Effort, entrants: Sequence[Entrant]) -> list[float]:
+    """Return the losses on the search's task with fresh seeds, each at its best rate."""
+    torch.set_num_threads(1)
+    candidates = [Candidate(rule=entrant.rule, seed=TUNING_SEED) for entrant in entrants]
+    outcomes = _judge(SEARCHED, candidates, effort, effort.tuning_seeds)
+    return [outcome.metrics.get(METRIC, math.inf) for outcome in outcomes]
+
+
+def tuned(effort: Effort, entrant: Entrant, task: str) -> Result:
+    """Choose the best point of all by validation, then train from fresh seeds and read the test."""
+    torch.set_num_threads(1)
+    variants = [
+        Candidate(
+            rule=entrant.rule,
+            decay="decoupled",
+            weight_decay=decay,
+            schedule=ScheduleSpec(name=schedule),
+            seed=TUNING_SEED,
+        )
+        for decay, schedule in product(effort.weight_decays, effort.schedules)
+    ]
+    tries = _judge(task, variants, effort, effort.tuning_seeds)
+    steps, seconds = sum(o.cost_steps for o in tries), sum(o.cost_seconds for o in tries)
+    complete = [(o.metrics[METRIC], o.number) for o in tries if o.state is TrialState.COMPLETE]
+    if not complete:
+        return Result(entrant, task, "", None, steps, seconds)
+    best = min(complete)[1]
+    chosen = variants[best].model_copy(update={"lr": tries[best].lr, "seed": FRESH_SEED})
+    [outcome] = _judge(task, [chosen], effort, effort.seeds, test=True)
+    point = f"lr {chosen.lr:g}, {chosen.schedule.name}, decay {chosen.weight_decay:g}"
+    complete_now = outcome if outcome.state is TrialState.COMPLETE else None
+    return Result(
+        entrant,
+        task,
+        point,
+        complete_now,
+        steps + outcome.cost_steps,
+        seconds + outcome.cost_seconds,
+    )
+
+
+def _judge(
+    task: str, candidates: Sequence[Candidate], effort: Effort, seeds: int, *, test: bool = False
+) -> list[Outcome]:
+    protocol = Protocol(
+        steps=effort.steps,
+        grid_steps=None,
+        learning_rates=effort.rates,
+        seeds=seeds,
+        test=test,
+    )
+    how = Evaluation(task=TaskSpec(name=task), protocols={Stage.UNSEEN: protocol})
+    proposals = [
+        Proposal(number=i, candidate=each, stage=Stage.UNSEEN) for i, each in enumerate(candidates)
+    ]
+    return judge(how, proposals)
+
+
+def chosen_of(results: Sequence[Result], count: int) -> list[Entrant]:
+    """Return the entrants with the best mean rank over tasks, by validation with fresh seeds."""
+    ranks: dict[Entrant, list[int]] = {}
+    for task in {result.task for result in results}:
+        own = [result for result in results if result.task == task]
+        for result in own:
+            better = sum(each.mean(METRIC) < result.mean(METRIC) for each in own)
+            ranks.setdefault(result.entrant, []).append(1 + better)
+    ordered = sorted(ranks, key=lambda entrant: (statistics.fmean(ranks[entrant]), entrant.rule))
+    for entrant in ordered:
+        print(
+            f"  mean rank {statistics.fmean(ranks[entrant]):4.1f}  {entrant.rule}  ({entrant.name})"
+        )
+    return ordered[:count]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a result stands beside the yardstick's on the same task and seeds."""
+
+    seeds: int
+    wins: int
+    better: bool
+    """By the mean."""
+
+    p_value: float
+
+
+def verdict(result: Result, yardstick: Result) -> Verdict:
+    """Compare test losses seed by seed; who did not train loses."""
+    pairs = list(zip(result.by_seed(TEST), yardstick.by_seed(TEST), strict=False))
+    differences = [own - yard for own, yard in pairs]
+    better = result.mean(TEST) < yardstick.mean(TEST)
+    wins = sum(difference < 0 for difference in differences)
+    return Verdict(len(pairs), wins, better, signed_rank(differences))
+
+
+def report(results: Sequence[Result], effort: Effort) -> dict[str, int]:
+    """Print the table and keep the figures; return on how many tasks each rule is better."""
+    entrants = list(dict.fromkeys(result.entrant for result in results))
+    tasks = list(dict.fromkeys(result.task for result in results))
+    at = {(result.entrant, result.task): result for result in results}
+    yardstick = next(entrant for entrant in entrants if entrant.name == YARDSTICK)
+    print(
+        f"test loss, mean ± standard deviation over {effort.seeds} seeds; each got {effort.points} "
+        f"points on every task; on how many seeds it beats {YARDSTICK}, and p"
+    )
+    better: dict[str, int] = {}
+    for entrant in entrants:
+        verdicts = {task: verdict(at[entrant, task], at[yardstick, task]) for task in tasks}
+        own = [at[entrant, task] for task in tasks]
+        slots = max((result.outcome.slots for result in own if result.outcome), default=0)
+        print(f"{entrant.name}: {entrant.rule!r}, {slots} states per weight")
+        for task in tasks:
+            print(_line(at[entrant, task], verdicts[task], entrant is yardstick))
+        cost = (
+            f"{sum(r.steps for r in own):,} steps, {sum(r.seconds for r in own):.0f} core-seconds"
+        )
+        if entrant is yardstick:
+            print(f"  cost {cost}")
+            continue
+        better[entrant.name] = sum(each.better for each in verdicts.values())
+        sure = [each for each in verdicts.values() if each.p_value < SIGNIFICANT]
+        print(
+            f"  better than {YARDSTICK} on {better[entrant.name]} of {len(tasks)} tasks, for sure "
+            f"(p < {SIGNIFICANT}) on {sum(each.better for each in sure)}, worse for sure on "
+            f"{sum(not each.better for each in sure)}; cost {cost}"
+        )
+        record(
+            f"{entrant.name}: unseen tasks where it beats tuned {YARDSTICK}",
+            better[entrant.name],
+            f"of {len(tasks)}",
+            peer=YARDSTICK,
+            rule=entrant.rule,
+            by_task={task: [at[entrant, task].mean(TEST), verdicts[task].p_value] for task in tasks
+                     if math.isfinite(at[entrant, task].mean(TEST))},
+        )  # fmt: skip
+    return better
+
+
+def _line(result: Result, beside: Verdict, yardstick: bool) -> str:
+    if not result.outcome:
+        return f"  {result.task:16} nothing trained"
+    said = f"  {result.task:16} {result.mean(TEST):.4f} ± {result.outcome.spread[TEST]:.4f}"
+    compared = "" if yardstick else f"   {beside.wins:2} of {beside.seeds}, p {beside.p_value:.3f}"
+    return f"{said}{compared}   {result.point}"
+
+
+def climb(
+    found: Sequence[Entrant], effort: Effort, spread: Callable[..., Iterator[Any]]
+) -> list[Entrant]:
+    """Return the rules that are named for the unseen tasks, chosen without looking at those."""
+    found = distinct(found)
+    parts = [found[i::2] for i in range(2)]
+    losses = spread(partial(again, effort), parts)
+    ranked = sorted(
+        (loss, entrant.rule, entrant)
+        for part, own in zip(parts, losses, strict=True)
+        for entrant, loss in zip(part, own, strict=True)
+    )
+    print(f"with fresh seeds on {SEARCHED}, {len(found)} distinct rules:")
+    for loss, rule, entrant in ranked[:TOP]:
+        print(f"  {loss:.4f}  {rule}  ({entrant.name})", flush=True)
+    climbing = [entrant for _, _, entrant in ranked[:TOP]]
+    pairs = [(entrant, task) for task in CHOICE for entrant in climbing]
+    results = list(spread(partial(tuned, effort), *zip(*pairs, strict=True)))
+    print(f"tuned on {', '.join(CHOICE)}, ranked by validation:")
+    return [
+        Entrant(f"rule {place}", entrant.rule)
+        for place, entrant in enumerate(chosen_of(results, FINAL), 1)
+    ]
+
+
+def run(
+    seeds: Sequence[int],
+    rules: int,
+    effort: Effort = Effort(),
+    tasks: Sequence[str] = UNSEEN,
+    languages: Sequence[tuple[str, int]] = LANGUAGES,
+    pool: Executor | None = None,
+) -> dict[str, int]:
+    """Search, climb, compare; return on how many unseen tasks each rule beats the yardstick."""
+    spread: Callable[..., Iterator[Any]] = map if pool is None else pool.map
+    searches = [*product(languages, STRATEGIES, seeds, (rules,))]
+    found = [one for best in spread(searched, *zip(*searches, strict=True)) for one in best]
+    final = climb(found, effort, spread)
+    entrants = [*(Entrant(name, CATALOGUE[name].rule) for name in BASELINES), *final]
+    pairs = [(entrant, task) for task in tasks for entrant in entrants]
+    return report(list(spread(partial(tuned, effort), *zip(*pairs, strict=True))), effort)
+
+
+def main() -> None:
+    """Run the whole study."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        run(range(SEEDS), RULES, pool=pool)
+
+
+if __name__ == "__main__":
+    main()
