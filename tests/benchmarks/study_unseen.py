@@ -48,7 +48,7 @@ UNSEEN = ("char-lm", "digits-conv", "sparse-logistic", "breast-cancer", "diabete
 BASELINES = (YARDSTICK, "momentum", "lion")
 LANGUAGES = (("nos", 3), ("sign", 3), ("full", 2))
 STRATEGIES = ("evolution", "reinforcement")
-SEEDS, RULES = 2, 1500
+SEEDS, RULES = 2, 1000
 """Searches of a strategy in a language; rules that each judges."""
 
 TOP, FINAL = 10, 3
