@@ -132,11 +132,10 @@ def _equal(job: TuneJob, rows: Sequence[tuple[Proposal, Outcome]]) -> int:
 def report(found: Sequence[Search], chance: Sequence[Search], trials: int) -> None:
     """Print the table and keep the figures."""
     marks = {one.seed: one.best for one in chance}
+    best = _spread(list(marks.values()))
     seconds = statistics.median(one.seconds[-1] for one in chance)
-    print(
-        f"random search, {trials} trials, {len(marks)} seeds: best {_spread(list(marks.values()))}, "
-        f"{seconds:.1f} core-seconds\ntrials until TPE is as good:"
-    )
+    print(f"random, {trials} trials, {len(marks)} seeds: best {best}, {seconds:.1f} core-seconds")
+    print("trials until TPE is as good:")
     sizes = sorted({one.population for one in found})
     whole = {
         size: statistics.median(one.seconds[-1] for one in found if one.population == size)
