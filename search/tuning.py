@@ -16,7 +16,9 @@ from optuna.trial import TrialState as OptunaState
 from optuna.trial import create_trial
 
 from dsl.candidate import Candidate, Proposal
+from dsl.figures import Constraint
 from dsl.outcome import Outcome, TrialState
+from search.aims import BROKEN, Aims, Lesson
 from search.ledger import Ledger, check_count, teaches
 from search.sampler_settings import CMAES, GP, NSGA2, NSGA3, QMC, SamplerSettings
 from search.samplers import distribution, sampler_of, size
@@ -27,14 +29,14 @@ from search.warm_start import KnownTrial
 
 logging.getLogger("optuna").setLevel(logging.WARNING)  # a line per trial helps nobody here
 
-BROKEN = "feasible"
-"""Name of the constraint that INFEASIBLE trials violate."""
-
 _KEEPING = CMAES | NSGA2 | NSGA3 | QMC
 """Samplers that note on trials and study where they stand: generation, distribution, place."""
 
 _VALUES_ONLY = GP | CMAES | NSGA2 | NSGA3
-"""Samplers that learn from values alone: to them an INFEASIBLE trial is as bad as the worst."""
+"""Samplers that learn from values alone: to them a trial that diverged is as bad as the worst."""
+
+_UNBOUNDED = CMAES
+"""Samplers that know no constraints: to them what violates one is as bad as the worst, too."""
 
 
 class OptunaStrategy:
@@ -43,10 +45,11 @@ class OptunaStrategy:
     Trial n of the study is proposal n, always, counted from the first that is not known from an
     earlier search. The study sees the true state of each trial:
 
-    - COMPLETE with its value; PRUNED with its value at its step.
-    - INFEASIBLE as a trial that violates a constraint. TPE then ranks it below every other and
-      leaves its neighbourhood, where FAIL would make TPE blind to it; no value is made up.
-      Samplers that learn from values alone are told the worst value known, else they would come
+    - COMPLETE with its values, one for each objective; PRUNED with its value at its step.
+    - INFEASIBLE as a trial that violates a constraint: the job's own, with its values and by how
+      much; or, where it diverged, one that stands for that. TPE then ranks it below every other
+      and leaves its neighbourhood, where FAIL would make TPE blind to it; no value is made up.
+      Samplers that learn from values alone are told the worst values known, else they would come
       back to where training diverges.
     - An abandoned one as FAIL, which teaches nothing, as it should: the fault was ours.
     - Outstanding ones as RUNNING: TPE counts them among the bad (constant liar) and a Gaussian
@@ -69,13 +72,17 @@ class OptunaStrategy:
         population: int = 1,
         points: Sequence[Point] = (),
         known: Sequence[KnownTrial] = (),
+        *,
+        others: Sequence[Objective] = (),
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         """Search `space` for the values that make `base` best, in `budget` trials.
 
         An exhaustive sampler ends earlier where its points do. `population` is how many points
         are asked at once, for samplers that have generations. `points` are asked first; what one
         leaves out the sampler chooses. A job that goes on may have more of them than before.
-        `known` trials of an earlier search teach the sampler before the first is asked.
+        `known` trials of an earlier search teach the sampler before the first is asked. With
+        `others` beside the objective the search is for the front of all; samplers but CMA-ES can.
         """
         exhausted = size(sampler, space)
         self.objective = objective
@@ -87,14 +94,15 @@ class OptunaStrategy:
         self._space = {name: space[name] for name in in_order(space)}
         self._distributions = {name: distribution(each) for name, each in self._space.items()}
         self._storage = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, direction=objective.direction)
+        self._aims = Aims((objective, *others), constraints)
+        directions = self._aims.directions
+        self._study = optuna.create_study(storage=self._storage, directions=directions)
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
-        self._worst: float | None = None
+        self._worst: Lesson | None = None
         self._points = dict(enumerate(points))
         self._first = len(known)
         for trial in known:
             self._study.add_trial(self._learnt(trial))
-            self._remember(trial.value)
         self._ledger = Ledger()
 
     def ask(self, count: int) -> list[Proposal]:
@@ -116,12 +124,12 @@ class OptunaStrategy:
             ValueError: a number was never asked, or an outcome that says COMPLETE or PRUNED
                 lacks the objective's metric.
         """
-        values = [self._value(outcome) for outcome in outcomes]
+        lessons = [self._aims.lesson(outcome) for outcome in outcomes]
         for outcome in outcomes:
             self._ledger.check(outcome.number)
-        for outcome, value in zip(outcomes, values, strict=True):
+        for outcome, lesson in zip(outcomes, lessons, strict=True):
             if self._ledger.settle(outcome.number) is not None:
-                self._settle(outcome, value)
+                self._settle(outcome, lesson)
 
     def abandon(self, numbers: Sequence[int]) -> None:
         """See `Strategy.abandon`."""
@@ -138,7 +146,7 @@ class OptunaStrategy:
                 self._study.add_trial(self._rebuilt(proposal, OptunaState.FAIL))
             self._study.add_trial(self._rebuilt(proposal, OptunaState.RUNNING))
             if outcome is not None:
-                self._settle(outcome, self._value(outcome))
+                self._settle(outcome, self._aims.lesson(outcome))
             number = proposal.number + 1
             notes.update(proposal.memo.get("study", {}))
             self._points.pop(proposal.memo.get("point", -1), None)
@@ -181,55 +189,52 @@ class OptunaStrategy:
         }
         return {where: noted for where, noted in notes.items() if noted}
 
-    def _settle(self, outcome: Outcome, value: float | None) -> None:
+    def _settle(self, outcome: Outcome, lesson: Lesson) -> None:
         """Tell the study what came of a trial that is RUNNING in it."""
         number = self._first + outcome.number
-        if value is None and isinstance(self._settings, _VALUES_ONLY):
-            value = self._worst if teaches(outcome) else None
-            known = OptunaState.FAIL if value is None else OptunaState.COMPLETE
-            self._study.tell(number, value, state=known)
-        elif not teaches(outcome):
+        if not teaches(outcome):
             self._study.tell(number, state=OptunaState.FAIL)
-        elif value is None:
-            self._trial(number).set_constraint(BROKEN, 1.0)
+            return
+        lesson = self._as_learnt(lesson)
+        trial = self._trial(number)
+        for name, limit in lesson.limits.items():
+            trial.set_constraint(name, limit)
+        if lesson.values is None and isinstance(self._settings, _VALUES_ONLY):
+            self._study.tell(number, state=OptunaState.FAIL)
+        elif lesson.values is None:
+            trial.set_constraint(BROKEN, self._aims.broken)
             self._study.tell(number, state=OptunaState.PRUNED)
+        elif outcome.state is not TrialState.PRUNED:
+            self._study.tell(number, lesson.values)
         else:
-            self._remember(value)
-            if outcome.state is TrialState.COMPLETE:
-                self._study.tell(number, value)
-            else:
-                self._trial(number).report(value, outcome.step)
-                self._study.tell(number, state=OptunaState.PRUNED)
+            trial.report(lesson.values[0], outcome.step)
+            self._study.tell(number, state=OptunaState.PRUNED)
 
-    def _remember(self, value: float | None) -> None:
-        sign = self.objective.sign()
-        if value is not None and (self._worst is None or sign * value > sign * self._worst):
-            self._worst = value
+    def _as_learnt(self, lesson: Lesson) -> Lesson:
+        """Return what the sampler can make of a lesson, and remember the worst there was."""
+        if isinstance(self._settings, _UNBOUNDED):
+            lesson = Lesson(lesson.values if lesson.feasible else None, {})
+        if lesson.values is not None:
+            self._worst = self._aims.worse(self._worst, lesson)
+        elif self._worst is not None and isinstance(self._settings, _VALUES_ONLY):
+            return self._worst
+        return lesson
 
     def _learnt(self, trial: KnownTrial) -> optuna.trial.FrozenTrial:
-        broken = trial.value is None
+        own = {} if trial.value is None else {self.objective.metric: trial.value}
+        lesson = self._as_learnt(self._aims.of({**trial.figures, **own}))
+        broken = lesson.values is None
         return create_trial(
             state=OptunaState.PRUNED if broken else OptunaState.COMPLETE,
-            value=trial.value,
+            values=lesson.values,
             params=dict(trial.parameters),
             distributions={name: self._distributions[name] for name in trial.parameters},
-            constraints={BROKEN: 1.0} if broken else None,
+            constraints={BROKEN: self._aims.broken} if broken else lesson.limits,
         )
 
     def _trial(self, number: int) -> optuna.Trial:
         # In a study held in memory and used by nobody else, a trial's id is its number.
         return optuna.Trial(self._study, number)
-
-    def _value(self, outcome: Outcome) -> float | None:
-        if outcome.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-            return None
-        metric = self.objective.metric
-        if metric not in outcome.metrics:
-            raise ValueError(
-                f"trial {outcome.number} is {outcome.state} without the objective '{metric}'; "
-                f"it has: {', '.join(sorted(outcome.metrics)) or 'no metrics'}"
-            )
-        return outcome.metrics[metric]
 
     def _restore_notes(self, notes: Mapping[str, Any]) -> None:
         states = [trial.state for trial in self._study.get_trials(deepcopy=False)]

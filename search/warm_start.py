@@ -22,6 +22,9 @@ class KnownTrial(Frozen):
     value: Real | None
     """The objective; null where training diverged."""
 
+    figures: Annotated[dict[str, Real], Field(max_length=16)] = {}
+    """Of a job with several objectives or with constraints: those figures, by name."""
+
 
 class WarmStart(Frozen):
     """Trials of an earlier search: those of a job, filled in when it is submitted, or given."""

@@ -76,6 +76,8 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
             population,
             job.enqueue,
             job.warm_start.trials if job.warm_start else (),
+            others=job.objectives[1:],
+            constraints=job.constraints,
         )
     language = spoken(job.language)
     template = Candidate(rule="g", seed=job.seed)

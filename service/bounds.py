@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dsl.operands import Range, range_of
 from search.samplers import size
+from search.settings import Objective
 from search.space import Categorical, Parameter, is_active, takes
 from search.warm_start import LEARNING, fits
 from service.jobs import DiscoverJob, TuneJob
@@ -26,20 +27,44 @@ _SENSES = {
     "distance": "minimize",
     "accuracy": "maximize",
     "r2": "maximize",
+    "seconds": "minimize",
+    "steps": "minimize",
+    "step": "minimize",
+    "slots": "minimize",
 }
 """Which direction is better, by the last word of a metric's name."""
 
 
 def of_objective(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
     """Yield the fault of a direction that looks for the worst."""
-    objective = job.objective
-    better = _SENSES.get(objective.metric.rpartition("_")[2])
-    if better is not None and better != objective.direction:
-        yield (
-            ("objective", "direction"),
-            f"to {objective.direction} {objective.metric} is to look for the worst; "
-            f"set direction to '{better}'",
-        )
+    several = job.objectives if isinstance(job, TuneJob) else ()
+    named: dict[tuple[str | int, ...], Objective] = {("objective",): job.objective}
+    if several:
+        named = {("objectives", i): each for i, each in enumerate(several)}
+    for where, objective in named.items():
+        better = _SENSES.get(objective.metric.rpartition("_")[2])
+        if better is not None and better != objective.direction:
+            yield (
+                (*where, "direction"),
+                f"to {objective.direction} {objective.metric} is to look for the worst; "
+                f"set direction to '{better}'",
+            )
+
+
+def of_objectives(job: TuneJob) -> Iterator[Fault]:
+    """Yield the faults of several objectives: that they repeat, that nothing searches them."""
+    if len(job.objectives) < 2:
+        return
+    yield from (
+        (("objectives", *at), why)
+        for at, why in _repeated([objective.metric for objective in job.objectives])
+    )
+    if job.sampler.name == "cmaes":
+        why = "cmaes knows one objective; choose tpe, gp, nsga2, nsga3 or another sampler"
+        yield ("sampler", "name"), why
+    if job.pruner.name != "none":
+        why = "a pruner compares trials by one objective; leave it out, or the other objectives"
+        yield ("pruner", "name"), why
 
 
 def of_rates(rates: Sequence[float], stage: str) -> Iterator[Fault]:
@@ -99,7 +124,12 @@ def of_warm_start(job: TuneJob) -> Iterator[Fault]:
         names = ", ".join(LEARNING)
         why = f"{job.sampler.name} learns nothing from trials it did not ask for; allowed: {names}"
         yield ("warm_start",), why
+    asked = {c.metric for c in job.constraints} | {o.metric for o in job.objectives[1:]}
+    asked.discard(job.objective.metric)
     for i, trial in enumerate(job.warm_start.trials):
+        if missing := asked - trial.figures.keys() if trial.value is not None else ():
+            names = ", ".join(sorted(missing))
+            yield ("warm_start", "trials", i, "figures"), f"{names} must be there; add what is"
         if not fits(trial, job.space):
             names = ", ".join(job.space)
             why = f"the point is none of the space's, whose parameters are {names}; leave it out"

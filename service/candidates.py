@@ -72,6 +72,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):
                 yield ("comparison", "baselines", i), sentence
         return
+    yield from bounds.of_objectives(job)
     yield from bounds.of_sampler(job)
     yield from bounds.of_points(job)
     yield from bounds.of_warm_start(job)

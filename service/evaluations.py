@@ -15,7 +15,8 @@ def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
     if isinstance(job, TuneJob):
         tuned = {"steps": job.budget.steps, "pruner": job.pruner}
         search = Protocol.model_validate(asked | tuned)
-        return Evaluation(task=job.task, protocols={Stage.SEARCH: search})
+        bounds = job.constraints
+        return Evaluation(task=job.task, protocols={Stage.SEARCH: search}, constraints=bounds)
     search = Protocol.model_validate(asked)
     read = job.comparison.model_dump(include=set(Protocol.model_fields)) | {"test": True}
     comparison = Protocol.model_validate(read | compared)
@@ -45,6 +46,7 @@ def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
         # The behaviour of what is tried on another task says on which.
         task = TaskSpec(name="") if stage is Stage.UNSEEN else job.task
         own = whole.model_copy(update={"task": task, "protocols": {Stage.SEARCH: protocol}})
-        said = f"{own.model_dump_json()} {seed}"
+        # A discover job has no constraints, and its earlier versions knew no such field.
+        said = f"{own.model_dump_json(exclude={'constraints'})} {seed}"
         found[stage] = hashlib.sha256(said.encode()).hexdigest()[:32]
     return found

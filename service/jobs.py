@@ -1,13 +1,12 @@
 """The two job bodies: what a person submits, what the store keeps, what the dispatcher runs."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from dsl.candidate import ScheduleSpec
+from dsl.figures import Constraint
 from dsl.schema import Frozen, Precision, Seed
 from dsl.text import MAX_LENGTH
 from optimizers.catalogue import CATALOGUE
@@ -23,6 +22,8 @@ from search.settings import (
 from search.space import Categorical, Point, SearchSpace
 from search.warm_start import WarmStart
 from service.conditions import NAMES, check, is_condition, try_schedule
+from service.objectives import check_figures, with_first_objective
+from service.refusals import refuse, unknown
 from workers.protocol import (
     FINE_GRID,
     GRID,
@@ -49,24 +50,8 @@ def _known(optimizer: str, *at: str | int) -> str:
     # That a library is installed and what it takes is asked at submission (service.candidates):
     # a job that is kept stays readable where the library is gone.
     if optimizer not in CATALOGUE and optimizer not in LIBRARY:
-        _unknown("optimizer", optimizer, [*CATALOGUE, *LIBRARY], *at)
+        unknown("optimizer", optimizer, [*CATALOGUE, *LIBRARY], *at)
     return optimizer
-
-
-def _unknown(what: str, value: str, allowed: Iterable[str], *at: str | int) -> NoReturn:
-    """Refuse a name; `at` is where it stands within the field that is validated."""
-    names = sorted(allowed)
-    near = get_close_matches(value[:64], names, n=1)
-    hint = f" (did you mean '{near[0]}'?)" if near else ""
-    raise PydanticCustomError(
-        "unknown_name",
-        "there is no {what} '{value}'{hint}; allowed: {allowed}",
-        {"what": what, "value": value, "hint": hint, "allowed": ", ".join(names), "at": at},
-    )
-
-
-def _refuse(why: str, *at: str | int) -> NoReturn:
-    raise PydanticCustomError("one_of", "{why}", {"why": why, "at": at})
 
 
 class JobBase(Frozen):
@@ -84,7 +69,7 @@ class JobBase(Frozen):
     @classmethod
     def _known_task(cls, task: TaskSpec) -> TaskSpec:
         if task.name not in TASKS:
-            _unknown("task", task.name, TASKS, "name")
+            unknown("task", task.name, TASKS, "name")
         return task
 
     @field_validator("objective")
@@ -92,7 +77,7 @@ class JobBase(Frozen):
     def _known_metric(cls, objective: Objective, info: Any) -> Objective:
         task = info.data.get("task")
         if task is not None and objective.metric not in TASKS[task.name].metrics:
-            _unknown("metric", objective.metric, TASKS[task.name].metrics, "metric")
+            unknown("metric", objective.metric, TASKS[task.name].metrics, "metric")
         return objective
 
 
@@ -150,6 +135,32 @@ class TuneJob(JobBase):
     warm_start: WarmStart | None = None
     """What the sampler learns before the first trial, from an earlier job."""
 
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=4)] = ()
+    """Several, of which the job finds the front (GET /jobs/{id}/front). The first, a metric of the
+    task, is the job's `objective`, by which it is listed and drawn; others may be costs, too:
+    `cost_seconds`, `cost_steps`, `step`, `slots`."""
+
+    constraints: Annotated[tuple[Constraint, ...], Field(max_length=8)] = ()
+    """Bounds on metrics and costs; a trial that ends beyond one is INFEASIBLE."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_objective(cls, body: Any) -> Any:
+        return with_first_objective(body)
+
+    @field_validator("objectives", "constraints")
+    @classmethod
+    def _known_figures(cls, named: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
+        if (task := info.data.get("task")) is not None:
+            check_figures(named, task.name, info.field_name == "objectives")
+        return named
+
+    @model_validator(mode="after")
+    def _objectives_agree(self) -> Self:
+        if self.objectives and self.objectives[0] != self.objective:
+            refuse("'objective' is the first of 'objectives'; leave one of them out", "objective")
+        return self
+
     @field_validator("schedule", mode="before")
     @classmethod
     def _schedule_by_name(cls, schedule: Any) -> Any:
@@ -159,11 +170,11 @@ class TuneJob(JobBase):
     @classmethod
     def _known_schedule(cls, schedule: ScheduleSpec) -> ScheduleSpec:
         if schedule.name not in SCHEDULES:
-            _unknown("schedule", schedule.name, SCHEDULES, "name")
+            unknown("schedule", schedule.name, SCHEDULES, "name")
         allowed = SCHEDULES[schedule.name].settings
         for name in schedule.settings:
             if name not in allowed:
-                _unknown(f"setting of {schedule.name}", name, allowed, "settings", name)
+                unknown(f"setting of {schedule.name}", name, allowed, "settings", name)
         try:
             try_schedule(schedule)
         except (ValueError, ArithmeticError) as error:
@@ -209,7 +220,7 @@ class TuneJob(JobBase):
             allowed = {"lr", "weight_decay", *CATALOGUE[optimizer].hyperparameters, *NAMES}
             for name in space:
                 if name not in allowed and not is_condition(name):
-                    _unknown(f"parameter of {optimizer}", name, allowed, name)
+                    unknown(f"parameter of {optimizer}", name, allowed, name)
         for name, parameter in space.items():
             if is_condition(name):
                 check(name, space, schedule or ScheduleSpec())
@@ -311,9 +322,9 @@ class Comparison(Training):
     def _known_tasks(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
         for i, name in enumerate(tasks):
             if name not in TASKS:
-                _unknown("task", name, TASKS, i)
+                unknown("task", name, TASKS, i)
             if name in tasks[:i]:
-                _refuse(f"{name} is there already, at index {tasks.index(name)}", i)
+                refuse(f"{name} is there already, at index {tasks.index(name)}", i)
         return tasks
 
     @field_validator("long")
@@ -321,7 +332,7 @@ class Comparison(Training):
     def _long_enough(cls, long: bool, info: Any) -> bool:
         steps, most = info.data.get("steps", 1), MOST_STEPS // LONGER
         if long and steps > most:
-            _refuse(
+            refuse(
                 f"long runs take {LONGER} times 'steps', {steps}; give at most {most} steps, or "
                 "leave 'long' out"
             )
@@ -344,10 +355,10 @@ class DiscoverJob(JobBase):
         for i, name in enumerate(self.comparison.tasks):
             at = ("comparison", "tasks", i)
             if name == self.task.name:
-                _refuse(f"{name} is the task of the search itself; name others", *at)
+                refuse(f"{name} is the task of the search itself; name others", *at)
             if metric not in TASKS[name].metrics:
                 allowed = ", ".join(TASKS[name].metrics)
-                _refuse(
+                refuse(
                     f"{name} has no metric '{metric}', the job's objective; it has {allowed}", *at
                 )
         return self

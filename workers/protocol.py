@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dsl.candidate import Stage
+from dsl.figures import Constraint
 from dsl.schema import Frozen, Precision
 
 MOST_STEPS = 1_000_000
@@ -80,6 +81,9 @@ class Evaluation(Frozen):
     """For proposals that name none of their own."""
 
     protocols: dict[Stage, Protocol]
+
+    constraints: tuple[Constraint, ...] = ()
+    """What ends beyond one of these bounds is INFEASIBLE, for that reason."""
 
     threads: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
     """Threads torch may use in one worker."""
