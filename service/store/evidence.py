@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from dsl.candidate import Stage
 from dsl.outcome import TOLD, Outcome, TrialState
 from search.comparison import YARDSTICK
-from service.paired import TEST, signed_rank
+from service.paired import TEST, counted, signed_rank
 from service.resources import Evidence, PairedTest
 from service.store.tables import jobs, trials
 
@@ -83,11 +83,8 @@ class _Job:
     """A job's runs, and what counts among them."""
 
     def __init__(self, runs: Sequence[_Run], metric: str, direction: str) -> None:
-        # What chose the learning rates is flattered by the choice; the test split is not.
-        unread = metric.replace("validation_", "test_", 1)
-        told = [run.outcome.metrics for run in runs if run.complete]
         self.runs = runs
-        self.metric = unread if all(unread in metrics for metrics in told) else metric
+        self.metric = counted(metric, (run.outcome.metrics for run in runs if run.complete))
         self.sign = 1.0 if direction == "minimize" else -1.0
 
     def beside(self, run: _Run) -> list[_Run]:

@@ -1,8 +1,9 @@
 """Evidence in words: what a comparison bears out of a rule, and no more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from service.resources import Evidence, PairedTest
+from dsl.candidate import Stage
+from service.resources import Evidence, PairedTest, Standing
 from service.web.typography import count, figure
 
 NAMES = {"adamw": "AdamW"}
@@ -13,9 +14,26 @@ def brief(evidence: Evidence) -> str:
     return "; ".join(_brief(evidence))
 
 
-def sentences(evidence: Evidence) -> list[str]:
-    """Return what a rule's page says of one standing, the paired test by its name."""
-    return list(_sentences(evidence))
+def paragraphs(standings: Sequence[Standing]) -> list[tuple[str, str]]:
+    """Return what a rule's page says, as a title and its sentences, each said once.
+
+    A standing on the search's task is told in full, the paired test by its name. What a job found
+    on an unseen task is told in a line after those, or in full where nothing else names that job.
+    """
+    found, jobs, said = list[tuple[str, str]](), set[str](), set[str]()
+    told = [each for each in standings if each.evidence is not None]
+    for standing in sorted(told, key=lambda each: each.stage is Stage.UNSEEN):
+        assert standing.evidence is not None
+        if standing.stage is Stage.UNSEEN and standing.job_id in jobs:
+            own = _line(standing.evidence)
+        else:
+            own = [each for each in _sentences(standing.evidence) if each not in said]
+        jobs.add(standing.job_id)
+        said.update(own)
+        title = f"{standing.task}, {standing.label}" if standing.label else standing.task
+        if own:
+            found.append((title, " ".join(own)))
+    return found
 
 
 def _brief(evidence: Evidence) -> Iterator[str]:
@@ -28,6 +46,18 @@ def _brief(evidence: Evidence) -> Iterator[str]:
         yield "wins on the search task only"
     elif evidence.unseen_tasks:
         yield f"ahead on {len(evidence.better_on)} of {_tasks(evidence)}"
+
+
+def _line(evidence: Evidence) -> list[str]:
+    place = f"number {evidence.rank} of {evidence.of} by {_words(evidence.metric)}"
+    paired = evidence.paired
+    if paired is None:
+        return [f"{place.capitalize()}."]
+    return [
+        f"{place.capitalize()}, which differs from {_name(paired)}'s by "
+        f"{figure(paired.difference).striptags()} on average; ahead on {paired.wins} of "
+        f"{_seeds(paired.seeds)} (p = {paired.p_value:.2g})."
+    ]
 
 
 def _sentences(evidence: Evidence) -> Iterator[str]:

@@ -24,13 +24,15 @@ from service.store.errors import NotFound, QueryError, StateConflict
 from service.store.store import Store
 from service.web import typography
 from service.web.access import JobId, TrialNumber, checked_identifier
-from service.web.claims import brief, sentences
+from service.web.claims import brief, paragraphs
 from service.web.columns import curve_columns, job_columns, trial_curve
 from service.web.digest import Digest, Digests
 from service.web.folding import folded
 from service.web.formula import formula, symbol
+from service.web.fronts import front_of
 from service.web.rules import python_file
 from service.web.standings import Board, Row, board, from_standing, from_trial, ranked
+from service.web.unseen import crossing
 from workers.tasks.registry import TASKS
 
 HERE = Path(__file__).parent
@@ -69,7 +71,7 @@ def _environment() -> Environment:
         formula=formula,
         symbol=symbol,
         brief=brief,
-        sentences=sentences,
+        paragraphs=paragraphs,
     )
     environment.globals.update(
         percent=typography.percent,
@@ -125,10 +127,9 @@ class _PageRoute(APIRoute):
         return answer
 
 
-def router(store: Store) -> APIRouter:
+def router(store: Store, digests: Digests) -> APIRouter:
     """Return the routes of the dashboard over `store`."""
     routes = APIRouter(route_class=_PageRoute, include_in_schema=False)
-    digests = Digests(store)
     _add_jobs(routes, store)
     _add_job(routes, store, digests)
     _add_figures(routes, store, digests)
@@ -277,11 +278,17 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
         context: dict[str, Any] = {"job": found, "spec": found.spec}
         if part in ("", "summary"):
             context["progress"] = _progress(found, digests.of(found))
+        if part in ("", "front"):
+            context["front"] = front_of(store, digests, found)
         if part in ("", "comparison"):
-            context["boards"] = _boards(store, found)
+            boards = context["boards"] = _boards(store, found)
+            unseen = {
+                task: each.rows for (stage, task), each in boards.items() if stage is Stage.UNSEEN
+            }
+            context["unseen"] = crossing(unseen, found.spec.objective.direction)
         if part in ("", "trials"):
             context["listing"] = _listing(store, job_id, filter, order_by, page_token)
-        name = part if part in ("summary", "comparison", "trials") else ""
+        name = part if part in ("summary", "front", "comparison", "trials") else ""
         return _page(f"parts/{name}.html" if name else "job.html", **context)
 
     @routes.get("/jobs/{job_id}/trials/{number}")

@@ -218,6 +218,39 @@ def test_what_a_comparison_bears_out_is_said_in_words(site: Site, http: httpx.Cl
     site.store.delete_job(job)
 
 
+def test_several_unseen_tasks_make_one_table_and_are_told_once(
+    site: Site, http: httpx.Client
+) -> None:
+    job, claim = seed.claimed_discovery(site.store, "climbed far")
+    rule, tasks = "sign(g) * abs(m) * 5", ("wine", "diabetes")
+    meetings = [(Stage.COMPARISON, None), *((Stage.UNSEEN, task) for task in tasks)]
+    asked = [
+        Proposal(
+            number=2 * n + i, candidate=Candidate(rule=text), stage=stage, task=task, label=label
+        )
+        for n, (stage, task) in enumerate(meetings)
+        for i, (text, label) in enumerate(((rule, None), (CATALOGUE["adamw"].rule, "adamw")))
+    ]
+    site.store.record_asked(claim, asked)
+    values = (0.3, 0.4, 0.4, 0.3, 0.2, 0.25)
+    told = [outcome(n, value, seeds=3) for n, value in enumerate(values)]
+    site.store.record_told(claim, told, None)
+    part = http.get(f"/jobs/{job}?part=comparison").text
+    assert part.count("never saw") == 1
+    table, apart = part.split("<details")[0], part.split("<details")[1]
+    assert '<td class="number">1 of 2</td>' in table.split("On tasks that")[1]
+    assert table.count("<table") == 2
+    assert apart.count("<table") == 2
+    page = http.get(f"/rules/{rule_id(rule)}").text
+    assert page.count("Of 2 unseen tasks") == 1
+    assert (
+        "<b>wine.</b> Number 2 of 2 by test loss, which differs from AdamW's by 0.1100 on average; "
+        "ahead on 0 of 3 seeds (p = 0.25)."
+    ) in page.replace("&#39;", "'")
+    site.store.finish(claim, JobState.CANCELLED)
+    site.store.delete_job(job)
+
+
 def test_parameters_and_curves_come_as_columns(site: Site, http: httpx.Client) -> None:
     running = seed.start(site.store, "columns")
     running.ask(3)

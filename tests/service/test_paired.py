@@ -1,4 +1,4 @@
-"""The exact Wilcoxon test against scipy's, and against all signs one by one."""
+"""What counts, and the exact Wilcoxon test against scipy's and against all signs one by one."""
 
 from itertools import product
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata, wilcoxon  # type: ignore[import-untyped]
 
-from service.paired import signed_rank
+from service.paired import counted, signed_rank
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 13, 50])
@@ -35,3 +35,10 @@ def test_what_cannot_differ_does_not() -> None:
     assert signed_rank([]) == signed_rank([0.0, 0.0]) == signed_rank([0.1]) == 1.0
     assert signed_rank([-0.1] * 5) == signed_rank([0.1] * 5) == 2 / 2**5
     assert signed_rank([1.0] * 64) == 2 / 2**64
+
+
+def test_the_test_split_counts_where_all_have_it() -> None:
+    read, unread = {"validation_loss": 1.0, "test_loss": 2.0}, {"validation_loss": 1.0}
+    assert counted("validation_loss", [read, read]) == "test_loss"
+    assert counted("validation_loss", [read, unread]) == "validation_loss"
+    assert counted("train_loss", [{"train_loss": 1.0}]) == "train_loss"
