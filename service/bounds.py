@@ -124,10 +124,8 @@ def of_warm_start(job: TuneJob) -> Iterator[Fault]:
         names = ", ".join(LEARNING)
         why = f"{job.sampler.name} learns nothing from trials it did not ask for; allowed: {names}"
         yield ("warm_start",), why
-    asked = {c.metric for c in job.constraints} | {o.metric for o in job.objectives[1:]}
-    asked.discard(job.objective.metric)
     for i, trial in enumerate(job.warm_start.trials):
-        if missing := asked - trial.figures.keys() if trial.value is not None else ():
+        if missing := {*job.figures} - trial.figures.keys() if trial.value is not None else ():
             names = ", ".join(sorted(missing))
             yield ("warm_start", "trials", i, "figures"), f"{names} must be there; add what is"
         if not fits(trial, job.space):

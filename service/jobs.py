@@ -155,6 +155,12 @@ class TuneJob(JobBase):
             check_figures(named, task.name, info.field_name == "objectives")
         return named
 
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Return what else than the objective is asked of a trial, by name."""
+        named = [*(o.metric for o in self.objectives), *(c.metric for c in self.constraints)]
+        return tuple(name for name in dict.fromkeys(named) if name != self.objective.metric)
+
     @model_validator(mode="after")
     def _objectives_agree(self) -> Self:
         if self.objectives and self.objectives[0] != self.objective:

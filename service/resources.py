@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from dsl.candidate import Decay, Proposal, Stage
 from dsl.outcome import Measurement, Origin, Outcome, TrialState
 from dsl.schema import Frozen, Precision, Real
+from search.settings import Objective
 from service.jobs import JobSpec
 from workers.protocol import Evaluation
 
@@ -115,6 +116,22 @@ class Trial(Frozen):
 
     created: datetime
     finished: datetime | None = None
+
+
+class FrontEntry(Frozen):
+    """A trial that no other beats in all objectives."""
+
+    values: tuple[Real, ...]
+    """One for each objective, in their order."""
+
+    trial: Trial
+
+
+class Front(Frozen):
+    """The Pareto front of a job with several objectives, in order of the first, the best first."""
+
+    objectives: tuple[Objective, ...]
+    items: tuple[FrontEntry, ...]
 
 
 class Replay(Frozen):

@@ -3,23 +3,19 @@
 from collections.abc import Iterator, Sequence
 
 from dsl.candidate import Stage
+from dsl.figures import figure
 from dsl.outcome import TrialState
-from search.space import SearchSpace
 from search.warm_start import MOST, KnownTrial, fits
+from service.jobs import TuneJob
 from service.resources import Trial
 
 
-def chosen(trials: Sequence[Trial], space: SearchSpace, sign: float) -> tuple[KnownTrial, ...]:
-    """Return what a search of `space` can learn from a job's trials, at most `MOST` of them.
-
-    Args:
-        trials: The job's trials.
-        space: What is searched now.
-        sign: +1 if a smaller value is better, else -1.
-    """
-    known = list(_known(trials))
+def chosen(trials: Sequence[Trial], job: TuneJob) -> tuple[KnownTrial, ...]:
+    """Return what a job can learn from another one's trials, at most `MOST` of them."""
+    sign = job.objective.sign()
+    known = list(_known(trials, job))
     ranked = sorted(
-        (trial for trial in known if fits(trial, space)),
+        (trial for trial in known if fits(trial, job.space)),
         key=lambda trial: (trial.value is None, sign * (trial.value or 0.0)),
     )
     if len(ranked) > MOST:
@@ -27,10 +23,12 @@ def chosen(trials: Sequence[Trial], space: SearchSpace, sign: float) -> tuple[Kn
     return tuple(ranked)
 
 
-def _known(trials: Sequence[Trial]) -> Iterator[KnownTrial]:
+def _known(trials: Sequence[Trial], job: TuneJob) -> Iterator[KnownTrial]:
     for trial in trials:
-        if trial.stage is Stage.SEARCH and trial.parameters:
-            if trial.state is TrialState.COMPLETE and trial.value is not None:
-                yield KnownTrial(parameters=trial.parameters, value=trial.value)
-            elif trial.state is TrialState.INFEASIBLE:
-                yield KnownTrial(parameters=trial.parameters, value=None)
+        ended = trial.state in (TrialState.COMPLETE, TrialState.INFEASIBLE)
+        if trial.stage is Stage.SEARCH and trial.parameters and ended:
+            # Of what broke the other job's bounds the figures are known, and this job has its own.
+            value = figure(trial, job.objective.metric)
+            found = {name: figure(trial, name) for name in job.figures if value is not None}
+            figures = {name: told for name, told in found.items() if told is not None}
+            yield KnownTrial(parameters=trial.parameters, value=value, figures=figures)

@@ -29,7 +29,12 @@ HOMES = {
         "service/dispatcher.py",
         "service/cluster.py",
     ),
-    "optuna": ("search/samplers.py", "search/tuning.py", "service/importance.py"),
+    "optuna": (
+        "search/front.py",
+        "search/samplers.py",
+        "search/tuning.py",
+        "service/importance.py",
+    ),
     "sklearn": ("workers/tasks/",),
 }
 

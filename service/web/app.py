@@ -10,8 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.settings import Settings
 from service.store.store import Store
-from service.web import catalogue, events, health, jobs, pages, problems, rules
+from service.web import catalogue, events, fronts, health, jobs, pages, problems, rules
 from service.web.bodies import Bounded
+from service.web.digest import Digests
 from service.web.feed import Feed
 from service.web.security import Guard
 
@@ -86,16 +87,17 @@ def create_app(store: Store, settings: Settings) -> Application:
     app.state.store = store
     app.state.settings = settings
     app.state.feed = Feed(store)
+    app.state.digests = Digests(store)
     app.state.metrics = health.Metrics()
     app.state.stopping = threading.Event()
     problems.install(app)
     api = APIRouter(prefix="/api/v1")
-    for part in (events, jobs, rules, catalogue):
+    for part in (events, jobs, fronts, rules, catalogue):
         api.include_router(part.router)
     api.include_router(health.router, include_in_schema=False)
     app.include_router(api)
     app.include_router(health.router)
-    app.include_router(pages.router(store))
+    app.include_router(pages.router(store, app.state.digests))
     app.add_middleware(_Measured, metrics=app.state.metrics)
     app.add_middleware(Bounded)
     app.add_middleware(Guard, store=store, settings=settings)  # the last added comes first

@@ -8,7 +8,7 @@ from service.jobs import TuneJob
 from service.resources import Curve, Job
 from service.store.query import Query
 from service.store.store import Store
-from service.web.digest import Digest, best_so_far
+from service.web.digest import Digest, best_so_far, several
 
 DRAWN = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.INFEASIBLE})
 BEST_CURVES = 5
@@ -39,6 +39,11 @@ def job_columns(job: Job, digest: Digest) -> dict[str, Any]:
         "value": [_drawn(point.value) for point in points],
         "best": [_drawn(value) for value in best_so_far(points, objective.sign())],
         "parameters": parameters,
+        "objectives": [
+            {**each.model_dump(), "values": [_drawn(point.figures[i]) for point in points]}
+            for i, each in enumerate(several(job))
+        ],
+        "front": digest.front,
     }
 
 

@@ -7,13 +7,17 @@ reads on from there.
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 from dsl.candidate import Stage
+from dsl.figures import figure
 from dsl.outcome import TrialState
+from search.front import front
+from search.settings import Objective
+from service.jobs import TuneJob
 from service.resources import Job, Trial
 from service.store.query import Query
 from service.store.store import Store
@@ -50,6 +54,8 @@ class Point:
     taken_over: bool
     reason: str | None
     parameters: dict[str, Any]
+    figures: tuple[float | None, ...] = ()
+    """With several objectives: of each, in their order."""
 
 
 @dataclass(slots=True)
@@ -58,6 +64,12 @@ class Digest:
 
     points: dict[int, Point] = field(default_factory=dict)
     mark: int = 0
+    front: list[int] = field(default_factory=list)
+    """With several objectives: numbers of the trials that none beats in all, in order of the
+    first objective, the best first."""
+
+    weighed: set[int] = field(default_factory=set)
+    """Numbers of the COMPLETE trials that the front was chosen from."""
 
     def read(self, store: Store, job: Job) -> None:
         """Bring the digest up to date with the store."""
@@ -65,11 +77,25 @@ class Digest:
         if given_up > sum(job.trials.get(state, 0) for state in GIVEN_UP):
             # A job that goes on asks again for trials that had been given up: read all anew.
             self.points.clear()
+            self.front.clear()
+            self.weighed.clear()
             self.mark = 0
+        objectives = several(job)
         for trial in _trials(store, job.id, self.mark):
-            self.points[trial.number] = _point(trial)
+            self.points[trial.number] = _point(trial, objectives)
         while self.mark in self.points and self.points[self.mark].state not in OPEN:
             self.mark += 1
+        if objectives:
+            self._weigh(objectives)
+
+    def _weigh(self, objectives: Sequence[Objective]) -> None:
+        """Choose the front from the old one and what is new."""
+        complete = {p.number for p in self.search() if p.state is TrialState.COMPLETE}
+        rivals = sorted({*self.front, *(complete - self.weighed)})
+        figures = [self.points[number].figures for number in rivals]
+        whole = [tuple(value for value in row if value is not None) for row in figures]
+        chosen = front(whole, [objective.direction for objective in objectives])
+        self.front, self.weighed = [rivals[i] for i in chosen], complete
 
     def search(self) -> list[Point]:
         """Return the search stage's trials, in the order of their numbers."""
@@ -116,7 +142,13 @@ class Digests:
                 self._digests.popitem(last=False)
         with lock:
             digest.read(self._store, job)
-            return Digest(dict(digest.points), digest.mark)
+            return Digest(dict(digest.points), digest.mark, list(digest.front))
+
+
+def several(job: Job) -> tuple[Objective, ...]:
+    """Return a job's objectives, none where it has but one."""
+    found = job.spec.objectives if isinstance(job.spec, TuneJob) else ()
+    return found if len(found) > 1 else ()
 
 
 def best_so_far(points: list[Point], sign: float) -> list[float | None]:
@@ -136,7 +168,7 @@ def best_so_far(points: list[Point], sign: float) -> list[float | None]:
     return line
 
 
-def _point(trial: Trial) -> Point:
+def _point(trial: Trial, objectives: Sequence[Objective]) -> Point:
     return Point(
         trial.number,
         trial.state,
@@ -149,6 +181,7 @@ def _point(trial: Trial) -> Point:
         trial.origin is not None,
         trial.reason,
         trial.parameters,
+        tuple(figure(trial, objective.metric) for objective in objectives),
     )
 
 

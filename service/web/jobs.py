@@ -116,7 +116,7 @@ def _warmed(spec: TuneJob | DiscoverJob, store: Store) -> TuneJob | DiscoverJob:
         )
     query = StoreQuery(page_size=1000, filter="state = COMPLETE OR state = INFEASIBLE")
     found = store.trials(earlier.id, query).items
-    trials = chosen(found, spec.space, spec.objective.sign())
+    trials = chosen(found, spec)
     if not trials:
         raise _unfit(f"no finished trial of job '{warm.job}' lies in the space; widen the space")
     return spec.model_copy(update={"warm_start": warm.model_copy(update={"trials": trials})})

@@ -2,6 +2,7 @@
 // Finds the page's figures, fetches their columns, and draws them anew when the job has news,
 // the window another width or the reader another theme.
 import { curvesPlot, trialPlot } from "./curves.js";
+import { frontPlot } from "./front.js";
 import { historyPlot } from "./history.js";
 import { slicePlots } from "./slices.js";
 import { throttled } from "./live.js";
@@ -12,7 +13,7 @@ import { throttled } from "./live.js";
  */
 
 /** @type {Record<string, Draw>} */
-const DRAWINGS = { history: historyPlot, curves: curvesPlot, slices: slicePlots, trial: trialPlot };
+const DRAWINGS = { history: historyPlot, curves: curvesPlot, slices: slicePlots, front: frontPlot, trial: trialPlot };
 
 /** The fastest that a figure asks for its data again, in ms; slow answers stretch it. */
 const PAUSE = 1500;
