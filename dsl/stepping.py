@@ -25,7 +25,7 @@ def each_piece(
     small: bool,
     compiled: bool,
 ) -> None:
-    """Call function(values, [row]) on small rows as one, on large ones in blocks.
+    """Call function(values, rows) with small rows as one, with large ones in blocks.
 
     Joined, a hundred biases cost as many kernels as one, which is what foreach is for. In blocks
     that fit a core's cache, what one line computes is still there when the next line reads it.
@@ -36,12 +36,13 @@ def each_piece(
         rows: For each parameter g, w and its state, all of one shape, dtype and device;
             flattened where that needs no copy.
         small: The rows are flat and small: join them.
-        compiled: The function goes through each element once and needs no blocks.
+        compiled: The function goes through each element once and needs no blocks; it is called
+            with one row at a time, as other numbers of rows would be compiled anew.
     """
     pieces = joined = [[torch.cat(column) for column in zip(*rows, strict=True)]] if small else rows
     if not compiled and rows[0][0].is_cpu:
         pieces = [p for row in pieces for p in zip(*(torch.split(x, 1 << 17) for x in row))]  # noqa: B905 - of one shape
-    for piece in pieces:
-        function(values, [piece])
+    for together in [[piece] for piece in pieces] if compiled else [pieces]:
+        function(values, together)
     for column, flat in list(zip(zip(*rows), joined[0]))[1:] if small else []:  # noqa: B905 - alike
         torch._foreach_copy_(column, torch.split(flat, [x.numel() for x in column]))
