@@ -154,12 +154,13 @@ class CompiledRule:
             self._wide = self._execute({**TENSOR, "wide": _wide}, code)["scalars"]
         return tuple(self._wide(*arguments))
 
-    def bind(self, **functions: Callable[..., torch.Tensor]) -> Update:
+    def bind(self, **functions: Callable[..., Any]) -> Update:
         """Return `update` with other reductions or random draws, the lines unchanged.
 
         Args:
             **functions: Any of norm, mean, rms (x -> reduced, broadcastable to x) and uniform,
-                normal ((draw, index, like) -> numbers shaped like `like`).
+                normal ((draw, index, like) -> numbers shaped like `like`). What uniform gives is
+                only compared, and chosen by with `torch.where`.
         """
         unknown = sorted(set(functions) - set(_BINDINGS))
         if unknown:

@@ -1,8 +1,10 @@
 """Random draws of a population, computed once for all rows that have the same seed."""
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,6 +57,55 @@ class Memo:
 _MEMO = Memo()
 
 
+class Chances:
+    """Uniform numbers, as a `drop` reads them: `torch.where(numbers < p, 0.0, x)`, only faster.
+
+    Where x is a tensor and p a number, no mask is made: `threshold_backward` gives x where the
+    numbers are above the largest one below p, else 0, the same bits in a fifth of the time.
+    """
+
+    def __init__(self, numbers: Tensor) -> None:
+        """Hold `numbers`, shaped like x or with one row for all."""
+        self.numbers = numbers
+
+    def __lt__(self, p: float | Tensor) -> "Tensor | Dropped":
+        if isinstance(p, Tensor):
+            return self.numbers < p
+        return Dropped(self.numbers, p)
+
+
+class Dropped(NamedTuple):
+    """Where `numbers` are below p, a condition for `torch.where`."""
+
+    numbers: Tensor
+    p: float
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Tensor],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Tensor:
+        """Choose between 0 and x as `torch.where` does."""
+        dropped: Dropped = args[0]
+        zero, x = args[1:]
+        if isinstance(x, Tensor) and x.dtype == dropped.numbers.dtype and zero == 0.0:
+            bound = _below(dropped.p, x.dtype)
+            kept: Tensor = torch.ops.aten.threshold_backward(x, dropped.numbers, bound)
+            return kept
+        return func(dropped.numbers < dropped.p, zero, x)
+
+
+@lru_cache(maxsize=4096)
+def _below(p: float, dtype: torch.dtype) -> float:
+    """Return the largest number of a type below the one that p is rounded to."""
+    return torch.nextafter(
+        torch.tensor(p, dtype=dtype), torch.tensor(-math.inf, dtype=dtype)
+    ).item()
+
+
 class Draws:
     """The numbers of `dsl.randomness` for whole rows.
 
@@ -74,9 +125,9 @@ class Draws:
         self.like = like.new_empty(len(self._distinct), like.shape[1])
         self._where = (self._distinct, like.shape[1], like.dtype, like.device)
 
-    def uniform(self, place: Place, index: int, like: Tensor) -> Tensor:
+    def uniform(self, place: Place, index: int, like: Tensor) -> Chances:
         """Return numbers in [0, 1), shaped like `like` or with one row for all."""
-        return self._draw(uniform, place, index)
+        return Chances(self._draw(uniform, place, index))
 
     def normal(self, place: Place, index: int, like: Tensor) -> Tensor:
         """Return standard normal numbers, shaped like `like` or with one row for all."""
