@@ -7,6 +7,8 @@ from service.resources import Evidence, PairedTest, Standing
 from service.web.typography import count, figure
 
 NAMES = {"adamw": "AdamW"}
+SIGNIFICANT = 0.05
+"""What readers expect a p-value to be below."""
 
 
 def brief(evidence: Evidence) -> str:
@@ -56,7 +58,7 @@ def _line(evidence: Evidence) -> list[str]:
     return [
         f"{place.capitalize()}, which differs from {_name(paired)}'s by "
         f"{figure(paired.difference).striptags()} on average; ahead on {paired.wins} of "
-        f"{_seeds(paired.seeds)} (p = {paired.p_value:.2g})."
+        f"{_seeds(paired.seeds)} ({_p(paired)})."
     ]
 
 
@@ -90,8 +92,17 @@ def _tested(paired: PairedTest) -> str:
         f"After {count(paired.steps)} steps it does better than {_name(paired)}, tuned over the "
         f"same grid, on {paired.wins} of {_seeds(paired.seeds)}; its {_words(paired.metric)} "
         f"differs by {figure(paired.difference).striptags()} on average "
-        f"({paired.test}: p = {paired.p_value:.2g})."
+        f"({paired.test}: {_p(paired)})."
     )
+
+
+def _p(paired: PairedTest) -> str:
+    """Return the p-value, and where fewer seeds than needed held it up, that they did."""
+    said = f"p = {paired.p_value:.2g}"
+    least = 2.0 ** (1 - paired.seeds)
+    if paired.p_value > least or least <= SIGNIFICANT:
+        return said
+    return f"{said}, the smallest that {_seeds(paired.seeds)} can show"
 
 
 def _name(paired: PairedTest) -> str:

@@ -48,6 +48,7 @@ class Row:
     precision: Precision = "float32"
     cost_steps: int = 0
     cost_seconds: float = 0.0
+    replay: str | None = None
     evidence: Evidence | None = None
     reason: str | None = None
 
@@ -124,6 +125,7 @@ def from_trial(trial: Trial, metric: str) -> Row | None:
         trial.precision,
         trial.cost_steps,
         trial.cost_seconds,
+        trial.replay,
         reason=trial.reason or (None if trial.value is not None else trial.state.lower()),
     )
 

@@ -202,6 +202,7 @@ def test_what_a_comparison_bears_out_is_said_in_words(site: Site, http: httpx.Cl
     site.store.record_told(claim, told, None)
     boards = http.get(f"/jobs/{job}?part=comparison").text
     assert boards.count("<table") == 3
+    assert boards.count('<span class="spread">1.5 s</span>') == 6, "what each figure took"
     assert boards.index("On wine, which the search never saw") < boards.index("After 100 steps")
     where = "2 of 2 by test loss; ahead on 0 of 3 seeds (p = 0.25); "
     assert where + "wins on the search task only" in http.get("/rules?task=wine").text
@@ -209,10 +210,10 @@ def test_what_a_comparison_bears_out_is_said_in_words(site: Site, http: httpx.Cl
     assert (
         "After 100 steps it does better than AdamW, tuned over the same grid, on 3 of 3 seeds; its "
         "test loss differs by −0.1100 on average (Wilcoxon signed-rank test, exact, two-sided: "
-        "p = 0.25). It wins on the search task only: AdamW, tuned over the same grid, is as "
-        "good or better on the one unseen task (wine). After 100 steps it does better "
-        "than AdamW, tuned over the same grid, on 0 of 3 seeds; its test loss differs by "
-        "0.1100 on average"
+        "p = 0.25, the smallest that 3 seeds can show). It wins on the search task only: AdamW, "
+        "tuned over the same grid, is as good or better on the one unseen task (wine). After 100 "
+        "steps it does better than AdamW, tuned over the same grid, on 0 of 3 seeds; its test loss "
+        "differs by 0.1100 on average"
     ) in page
     site.store.finish(claim, JobState.CANCELLED)
     site.store.delete_job(job)
@@ -245,7 +246,7 @@ def test_several_unseen_tasks_make_one_table_and_are_told_once(
     assert page.count("Of 2 unseen tasks") == 1
     assert (
         "<b>wine.</b> Number 2 of 2 by test loss, which differs from AdamW's by 0.1100 on average; "
-        "ahead on 0 of 3 seeds (p = 0.25)."
+        "ahead on 0 of 3 seeds (p = 0.25, the smallest that 3 seeds can show)."
     ) in page.replace("&#39;", "'")
     site.store.finish(claim, JobState.CANCELLED)
     site.store.delete_job(job)
