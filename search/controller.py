@@ -84,18 +84,42 @@ class Controller(nn.Module):
             rows = torch.cat([rows, token], dim=1)
         return Sample(rows, total)
 
-    def score(self, tokens: Tensor) -> Scores:
-        """Return log-probabilities and entropies of strings, tokens int64 [rows, length]."""
-        rows = tokens.shape[0]
-        state = self._start(rows)
-        total = entropy = torch.zeros_like(state[0][:, 0])
-        for place in range(self.grammar.length):
-            state, log_probs = self._next(tokens[:, :place], state, place, 1.0)
-            total = total + log_probs.gather(1, tokens[:, place : place + 1])[:, 0]
-            # An illegal token has log-probability -inf; its share of the entropy is 0.
-            finite = log_probs.masked_fill(log_probs.isneginf(), 0.0)
-            entropy = entropy - (log_probs.exp() * finite).sum(dim=1)
-        return Scores(total, entropy / self.grammar.length)
+    def masks(self, tokens: Tensor) -> Tensor:
+        """Say which tokens were legal at each place of strings: bool [length, rows, vocabulary]."""
+        return torch.stack(
+            [self.grammar.mask(tokens[:, :place]) for place in range(self.grammar.length)]
+        )
+
+    def score(self, tokens: Tensor, masks: Tensor | None = None) -> Scores:
+        """Return log-probabilities and entropies of strings.
+
+        Args:
+            tokens: int64 [rows, length].
+            masks: what `masks` says of them, where that is known already.
+        """
+        legal = self.masks(tokens) if masks is None else masks
+        log_probs = torch.log_softmax(self._logits(tokens).masked_fill(~legal, -torch.inf), dim=2)
+        total = log_probs.gather(2, tokens.T.unsqueeze(2)).sum(dim=(0, 2))
+        # An illegal token has log-probability -inf; its share of the entropy is 0.
+        finite = log_probs.masked_fill(~legal, 0.0)
+        return Scores(total, -(log_probs.exp() * finite).sum(dim=2).mean(dim=0))
+
+    def _logits(self, tokens: Tensor) -> Tensor:
+        """Return what every place thinks of its next token, [length, rows, vocabulary].
+
+        The strings are known, so that all places' softmax weights are applied at once.
+        """
+        start = torch.full_like(tokens[:, :1], self.grammar.vocabulary)
+        inputs = self.embedding(torch.cat([start, tokens[:, :-1]], dim=1))
+        state, states = self._start(len(tokens)), []
+        for given in inputs.unbind(1):
+            state = self.cell(given, state)
+            states.append(state[0])
+        weight, bias = (
+            torch.stack([head.get_parameter(name) for head in self.heads])
+            for name in ("weight", "bias")
+        )
+        return torch.baddbmm(bias.unsqueeze(1), torch.stack(states), weight.transpose(1, 2))
 
     def _start(self, rows: int) -> tuple[Tensor, Tensor]:
         zeros = self.embedding.weight.new_zeros(rows, self.hidden)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from search.controller import Controller
+from search.controller import Controller, Scores
 from search.settings import Reinforcement
 
 SPEED, MOST = 0.5, 20.0
@@ -35,7 +35,11 @@ def loss(controller: Controller, batch: Batch, clip: float, entropy: float) -> T
     While the controller is still the one that drew the strings, the gradient of this is minus
     the policy gradient.
     """
-    scores = controller.score(batch.tokens)
+    return surrogate(controller.score(batch.tokens), batch, clip, entropy)
+
+
+def surrogate(scores: Scores, batch: Batch, clip: float, entropy: float) -> Tensor:
+    """Return `loss` of strings that are scored already."""
     ratio = (scores.log_probs - batch.log_probs).exp()
     near = ratio.clamp(1 - clip, 1 + clip)
     gain = torch.minimum(ratio * batch.advantages, near * batch.advantages)
@@ -120,12 +124,15 @@ class Learner:
             return
         self.baseline.update(rewards)
         advantages = self.baseline.advantages(rewards)
-        size = self.settings.minibatch
+        likely = tokens[:0] if best is None else best
+        # Which tokens are legal depends on the strings alone: one look serves every pass.
+        masks = self.controller.masks(torch.cat([tokens, likely]))
+        imitated = torch.arange(len(tokens), masks.shape[1])
         for _ in range(self.settings.epochs):
             order = torch.randperm(len(tokens), generator=generator)
-            for rows in torch.split(order, size):
+            for rows in torch.split(order, self.settings.minibatch):
                 batch = Batch(tokens[rows], log_probs[rows], advantages[rows])
-                self._step(batch, best)
+                self._step(batch, likely, masks[:, torch.cat([rows, imitated])])
 
     def state(self) -> dict[str, Any]:
         """Return all that learning has changed, as tensors (the learner's own) and numbers."""
@@ -143,11 +150,14 @@ class Learner:
         self.entropy = state["entropy"]
         self.baseline.mean, self.baseline.square, self.baseline.heard = state["baseline"]
 
-    def _step(self, batch: Batch, best: Tensor | None) -> None:
+    def _step(self, batch: Batch, best: Tensor, masks: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        value = loss(self.controller, batch, self.settings.clip, self.entropy)
-        if best is not None and self.settings.imitation:
-            likely = self.controller.score(best).log_probs.mean()
-            value = value - self.settings.imitation * likely
+        scores = self.controller.score(torch.cat([batch.tokens, best]), masks)
+        rows = len(batch.tokens)
+        value = surrogate(
+            Scores(*(part[:rows] for part in scores)), batch, self.settings.clip, self.entropy
+        )
+        if len(best):
+            value = value - self.settings.imitation * scores.log_probs[rows:].mean()
         torch.autograd.backward(value)
         self.optimizer.step()
