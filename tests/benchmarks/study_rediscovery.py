@@ -17,7 +17,7 @@ import torch
 from dsl.agreement import acts_on_agreement
 from search.settings import LanguageSettings
 from tests.benchmarks.results import record
-from tests.benchmarks.study_search import TOP, evaluation, judged, strategy_of
+from tests.benchmarks.study_search import TOP, evaluation, ranked, strategy_of, trained, tried
 
 PRESETS, GROUPS = ("sign", "nos"), 3
 SECONDS, SEEDS = 60.0, 10
@@ -43,11 +43,11 @@ def look(preset: str, seed: int, seconds: float) -> Found:
     torch.set_num_threads(1)
     language = LanguageSettings.model_validate({"preset": preset, "groups": GROUPS})
     strategy = strategy_of("reinforcement", language, RULES, seed)
-    rows = judged(strategy, evaluation(), seconds)
-    best = [proposal.candidate.rule for proposal, _ in rows[:TOP]]
+    rows = tried(strategy, evaluation(), seconds=seconds)
+    best = [proposal.candidate.rule for proposal, _ in ranked(rows)[:TOP]]
     places = [place for place, rule in enumerate(best, 1) if acts_on_agreement(rule)]
     place = places[0] if places else None
-    return Found(preset, seed, len(rows), place, best[(place or 1) - 1] if best else "")
+    return Found(preset, seed, trained(rows), place, best[(place or 1) - 1] if best else "")
 
 
 def run(seeds: int, seconds: float) -> None:

@@ -1,13 +1,14 @@
-"""Do the strategies beat chance? At an equal number of judged rules, over ten seeds.
+"""Do the strategies beat chance? At an equal number of trained rules, over ten seeds.
 
-`python -m tests.benchmarks.study_search` lets `reinforcement`, `evolution` and `random` judge the
+`python -m tests.benchmarks.study_search` lets `reinforcement`, `evolution` and `random` train the
 same number of rules each on `digits-mlp`, in the language `nos` of three groups, with the defaults
-that a job has. Judged is also what screening refuses untrained, as in a job's budget. A search sees
-its own seeds alone; its ten best rules, distinct in what they do, are then trained again with seeds
-that no search saw, their learning rates chosen anew. That decides: what is best in a search is
-partly luck. A rule that fails with the fresh seeds counts as one that guesses, and so does each
-that a search lacks to ten. Wins are by seed, against `random` from the same seed. Two processes,
-some five minutes.
+that a job has. Trained is what took training steps, completed or diverged; what screening refuses
+and what behaves as a known rule costs next to nothing and does not count, but the table says how
+many rules were judged and sampled for it. A search sees its own seeds alone; its ten best rules,
+distinct in what they do, are then trained again with seeds that no search saw, their learning
+rates chosen anew. That decides: what is best in a search is partly luck. A rule that fails with the
+fresh seeds counts as one that guesses, and so does each that a search lacks to ten. Wins are by
+seed, against `random` from the same seed. Two processes, some ten minutes.
 """
 
 import math
@@ -34,7 +35,10 @@ from workers.protocol import Evaluation, Protocol, TaskSpec
 
 NAMES = ("random", "evolution", "reinforcement")
 LANGUAGE = LanguageSettings(preset="nos", groups=3)
-RULES, SEEDS, POPULATION = 384, 10, 16
+RULES, SEEDS, POPULATION = 200, 10, 16
+MOST = 100_000
+"""More than a search judges until so many are trained."""
+
 TOP, TRAINED, FRESH = 10, 2, 5
 """Rules that are trained again; seeds of a rule in the search; fresh seeds."""
 
@@ -44,6 +48,8 @@ GUESSING = math.log(10)
 
 METRIC = "validation_loss"
 
+Row = tuple[Proposal, Outcome]
+
 
 @dataclass(frozen=True)
 class Search:
@@ -52,7 +58,8 @@ class Search:
     strategy: str
     seed: int
     sampled: int
-    complete: int
+    judged: int
+    trained: int
     losses: tuple[float, ...]
     """Of its best rules with fresh seeds, in the search's own order."""
 
@@ -82,39 +89,57 @@ def evaluation() -> Evaluation:
     return Evaluation(task=TaskSpec(name="digits-mlp"), protocols=protocols)
 
 
-def judged(
-    strategy: RuleStrategy, how: Evaluation, seconds: float = math.inf
-) -> list[tuple[Proposal, Outcome]]:
-    """Run a search to its end, or for so much core time; return its complete trials, best first."""
-    rows: list[tuple[Proposal, Outcome]] = []
+def tried(
+    strategy: RuleStrategy, how: Evaluation, rules: float = math.inf, seconds: float = math.inf
+) -> list[Row]:
+    """Search until so many rules are trained, or for so much core time; return what was judged."""
+    rows: list[Row] = []
     end = time.process_time() + seconds
-    while not strategy.finished and time.process_time() < end:
+    while not strategy.finished and trained(rows) < rules and time.process_time() < end:
         proposals = strategy.ask(POPULATION)
         outcomes = judge(how, proposals)
         strategy.tell(outcomes)
-        rows += zip(proposals, outcomes, strict=True)
+        for row in zip(proposals, outcomes, strict=True):
+            # of the last population only as many as are missing, so that all train equally many
+            if trained(rows) < rules:
+                rows.append(row)
+    return rows
+
+
+def trained(rows: Sequence[Row]) -> int:
+    """Return how many rules took training steps: what screening refuses takes none."""
+    return sum(outcome.cost_steps > 0 for _, outcome in rows)
+
+
+def ranked(rows: Sequence[Row]) -> list[Row]:
+    """Return what completed, best first."""
     complete = [row for row in rows if row[1].state is TrialState.COMPLETE]
     return sorted(complete, key=lambda row: (row[1].metrics[METRIC], row[1].number))
+
+
+def judged(strategy: RuleStrategy, how: Evaluation) -> list[Row]:
+    """Run a search to its end; return its complete trials, best first."""
+    return ranked(tried(strategy, how))
 
 
 def search(name: str, seed: int, rules: int) -> Search:
     """Search, then train the best rules again."""
     torch.set_num_threads(1)
-    strategy, how = strategy_of(name, LANGUAGE, rules, seed), evaluation()
-    found = judged(strategy, how)
+    strategy, how = strategy_of(name, LANGUAGE, MOST, seed), evaluation()
+    rows = tried(strategy, how, rules)
     again = [
         Proposal(
             number=i,
             candidate=proposal.candidate.model_copy(update={"seed": fresh_seed(seed)}),
             stage=Stage.COMPARISON,
         )
-        for i, (proposal, _) in enumerate(found[:TOP])
+        for i, (proposal, _) in enumerate(ranked(rows)[:TOP])
     ]
     losses = [outcome.metrics.get(METRIC, GUESSING) for outcome in judge(how, again)]
-    ranked = sorted(zip(losses, (each.candidate.rule for each in again), strict=True))
-    best = ranked[0][1] if ranked else ""
+    first = sorted(zip(losses, (each.candidate.rule for each in again), strict=True))
+    best = first[0][1] if first else ""
     losses += [GUESSING] * (TOP - len(losses))
-    return Search(name, seed, strategy.sampled, len(found), tuple(losses), best)
+    return Search(name, seed, strategy.sampled, len(rows), trained(rows), tuple(losses), best)
 
 
 def searches(seeds: Sequence[int], rules: int) -> list[Search]:
@@ -136,9 +161,9 @@ def searches(seeds: Sequence[int], rules: int) -> list[Search]:
 def report(found: Sequence[Search], rules: int) -> None:
     """Print the table and keep the figures."""
     chance = {one.seed: one for one in found if one.strategy == "random"}
-    print(f"{rules} rules each, {len(chance)} seeds; mean and standard deviation over seeds")
-    heads = f"{'ten best':>16}{'wins':>7}{'the first':>16}{'wins':>7}{'complete':>10}{'sampled':>9}"
-    print(f"{'':14}{heads}")
+    print(f"{rules} trained rules each, {len(chance)} seeds; mean and deviation over seeds")
+    heads = f"{'ten best':>16}{'wins':>7}{'the first':>16}{'wins':>7}"
+    print(f"{'':14}{heads}{'trained':>9}{'judged':>8}{'sampled':>9}")
     for name in NAMES:
         own = [one for one in found if one.strategy == name]
         tens = [one.mean for one in own]
@@ -147,7 +172,8 @@ def report(found: Sequence[Search], rules: int) -> None:
         ahead = sum(one.losses[0] < chance[one.seed].losses[0] for one in own)
         print(
             f"{name:14}{_spread(tens):>16}{wins:7}{_spread(firsts):>16}{ahead:7}"
-            f"{statistics.fmean(one.complete for one in own):10.0f}"
+            f"{statistics.fmean(one.trained for one in own):9.0f}"
+            f"{statistics.fmean(one.judged for one in own):8.0f}"
             f"{statistics.fmean(one.sampled for one in own):9.0f}"
         )
         best = min(own, key=lambda one: min(one.losses))
