@@ -14,8 +14,8 @@ from workers.footprint import Footprint, footprint, most_rows
 from workers.inputs import check_candidates, check_place, check_settings
 from workers.memory import UNLIMITED, free_bytes, out_of_memory, release
 from workers.precision import products
-from workers.protocol import Protocol, SuccessiveHalving
-from workers.pruning import losers, rungs
+from workers.protocol import Protocol
+from workers.pruning import Pruning
 from workers.single import Single
 from workers.stack import Ground, Stack
 from workers.tasks.task import Task
@@ -179,9 +179,10 @@ class _Run:
         size: Footprint | None,
     ) -> None:
         self._ground, self._candidates, self._families = ground, candidates, families
-        self._entered, self._size = len(set(families)), size
+        self._size = size
         protocol = ground.protocol
-        self._rungs = rungs(protocol.pruner, protocol.steps)
+        self._pruning = Pruning(protocol.pruner, protocol.steps, set(families))
+        self._rungs = self._pruning.rungs
         steps = {-(-protocol.steps * k // points) for k in range(1, points + 1)}
         self._marks = sorted(steps | set(self._rungs))
         self._curves: dict[int, list[Measurement]] = {row: [] for row in range(len(candidates))}
@@ -328,14 +329,13 @@ class _Run:
 
     def _halve(self, chunks: Sequence[_Chunk], rung: int) -> None:
         protocol, scores = self._ground.protocol, defaultdict(list)
-        assert isinstance(protocol.pruner, SuccessiveHalving)
         sign = 1.0 if protocol.direction == "minimize" else -1.0
         for chunk in chunks:
             for row in chunk.rows:
                 value = self._curves[row][-1].metrics[protocol.metric]
                 scores[self._families[row]].append(sign * value)
         means = {family: sum(values) / len(values) for family, values in scores.items()}
-        gone = losers(means, self._entered, rung, protocol.pruner)
+        gone = self._pruning.losers(means, rung)
         for chunk in chunks:
             rows = {row for row in chunk.rows if self._families[row] in gone}
             for row in rows:

@@ -46,7 +46,21 @@ class SuccessiveHalving(Frozen):
     """The first rung; the next ones are at min_steps · reduction^k."""
 
 
-PrunerSettings = Annotated[NoPruner | SuccessiveHalving, Field(discriminator="name")]
+class Hyperband(Frozen):
+    """Successive halving from several first rungs, so that late starters have a chance too.
+
+    A population's rows are divided into brackets; those of each are compared among themselves,
+    and those of the last run to the end. Li et al. 2018 (JMLR 18), Algorithm 1, with as many rows
+    in each bracket, in proportion, as there.
+    """
+
+    name: Literal["hyperband"] = "hyperband"
+    reduction: Annotated[int, Field(strict=True, ge=2, le=16)] = 3
+    min_steps: Steps = 30
+    """The first rung of the first bracket is the least steps / reduction^k that is no less."""
+
+
+PrunerSettings = Annotated[NoPruner | SuccessiveHalving | Hyperband, Field(discriminator="name")]
 
 
 class Protocol(Frozen):

@@ -1,13 +1,22 @@
-"""Successive halving inside a population (Jamieson & Talwalkar 2016, Algorithm 1)."""
+"""Successive halving and Hyperband inside a population.
+
+Jamieson & Talwalkar 2016, Algorithm 1; Li et al. 2018 (JMLR 18), Algorithm 1.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from workers.protocol import PrunerSettings, SuccessiveHalving
+from workers.protocol import Hyperband, PrunerSettings, SuccessiveHalving
 
 
 def rungs(pruner: PrunerSettings, steps: int) -> list[int]:
-    """Return the steps at which losers stop: min_steps · reduction^k, all below `steps`."""
+    """Return the steps at which losers stop, all below `steps`.
+
+    Successive halving counts from the first rung, min_steps · reduction^k, Hyperband from the
+    end, steps / reduction^k.
+    """
+    if isinstance(pruner, Hyperband):
+        return sorted(_from_the_end(pruner, steps))
     if not isinstance(pruner, SuccessiveHalving):
         return []
     found = []
@@ -18,20 +27,62 @@ def rungs(pruner: PrunerSettings, steps: int) -> list[int]:
     return found
 
 
-def losers(
-    scores: Mapping[int, float], entered: int, rung: int, pruner: SuccessiveHalving
-) -> set[int]:
+def _from_the_end(pruner: Hyperband, steps: int) -> Iterable[int]:
+    power = pruner.reduction
+    while steps >= pruner.min_steps * power:
+        yield math.ceil(steps / power)
+        power *= pruner.reduction
+
+
+def losers(scores: Mapping[int, float], entered: int, rung: int, reduction: int) -> set[int]:
     """Return who stops at a rung.
 
     Args:
         scores: of those still running, by candidate; smaller is better.
         entered: how many began; whoever diverged since counts as a loser already.
         rung: 0 for the first.
-        pruner: with its reduction.
+        reduction: of how many one goes on.
 
     Returns:
         All but the best ceil(entered / reduction^(rung + 1)); of equals the earlier stays.
     """
-    places = max(1, math.ceil(entered / pruner.reduction ** (rung + 1)))
+    places = max(1, math.ceil(entered / reduction ** (rung + 1)))
     ranked = sorted(scores, key=lambda each: (scores[each], each))
     return set(ranked[places:])
+
+
+class Pruning:
+    """Who of a population is compared with whom, and stops where."""
+
+    def __init__(self, pruner: PrunerSettings, steps: int, families: Collection[int]) -> None:
+        """Divide families, all that enter, into brackets; successive halving has but one.
+
+        Neighbours among the families come into one bracket, and the first bracket, which stops
+        most of its rows, is the largest.
+        """
+        self.rungs = rungs(pruner, steps)
+        self._reduction = 1 if pruner.name == "none" else pruner.reduction
+        shares = [1.0]
+        if isinstance(pruner, Hyperband):
+            most = len(self.rungs)
+            shares = [
+                math.ceil((most + 1) * pruner.reduction**s / (s + 1)) for s in range(most, -1, -1)
+            ]
+        ends, whole = [sum(shares[: b + 1]) for b in range(len(shares))], sum(shares)
+        entered = sorted(families)
+        self._brackets: dict[int, int] = {}
+        for place, family in enumerate(entered):
+            at = (place + 0.5) / len(entered) * whole
+            self._brackets[family] = next(b for b, end in enumerate(ends) if at < end)
+
+    def losers(self, scores: Mapping[int, float], rung: int) -> set[int]:
+        """Return who of those still running stops at a rung; smaller scores are better.
+
+        A bracket's first rung is the population's of the same number.
+        """
+        gone: set[int] = set()
+        for bracket in range(min(rung, max(self._brackets.values())) + 1):
+            rivals = {f: score for f, score in scores.items() if self._brackets[f] == bracket}
+            entered = sum(own == bracket for own in self._brackets.values())
+            gone |= losers(rivals, entered, rung - bracket, self._reduction)
+        return gone
