@@ -141,9 +141,9 @@ class ReinforcementStrategy(StringStrategy):
             return
         self._restarts += 1
         self._in_vain = 0
-        heard = self.learner.baseline
+        before = self.learner
         self.learner = self._fresh_learner(self._restarts)
-        self.learner.baseline = heard
+        self.learner.baseline, self.learner.ranking = before.baseline, before.ranking
 
     def _mark(self, numbers: Iterable[int]) -> None:
         """Remember that numbers are dealt with, in little room: nearly all follow each other."""

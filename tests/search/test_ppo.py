@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from search.controller import Controller, uniform
-from search.ppo import Baseline, Batch, Learner, loss
+from search.ppo import Baseline, Batch, Learner, Ranking, loss
 from search.settings import Reinforcement
 from tests.search.toys import Toy, rewards
 
@@ -133,6 +133,36 @@ def test_baseline_follows_the_rewards_in_units_of_their_spread() -> None:
     assert baseline.square == pytest.approx(0.5 * 1.0 + 0.5 * 4.0)
     baseline.update(torch.tensor([]))
     assert baseline.heard == 3
+
+
+def test_ranks_score_the_best_of_n_by_log_n_and_are_even_in_the_mean() -> None:
+    ranking = Ranking(4)
+    ranking.update(torch.tensor([2.0, -9.0, 3.0, 1.0]))
+    scores = ranking.advantages(torch.tensor([-9.0, 1.0, 2.0, 3.0]))
+    assert scores.tolist() == sorted(scores.tolist())
+    assert scores[-1].item() == pytest.approx(math.log(4))
+    assert scores.sum().item() == pytest.approx(0.0, abs=1e-6)
+    # equals share the ranks they take up together
+    ranking.update(torch.tensor([0.0, 3.0, 3.0, 3.0]))
+    tied = ranking.advantages(torch.tensor([0.0, 3.0]))
+    assert tied[0].item() == pytest.approx(scores[0].item())
+    assert 3 * tied[1].item() == pytest.approx(-tied[0].item())
+    # what is older than the window is forgotten, and may stand above or below all of it
+    assert ranking.advantages(torch.tensor([-9.0]))[0].item() == pytest.approx(scores[0].item())
+    assert ranking.advantages(torch.tensor([9.0]))[0].item() == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize(("ranked", "alike"), [(50, True), (0, False)])
+def test_only_the_order_of_rewards_matters_where_they_are_ranked(ranked: int, alike: bool) -> None:
+    settings = Reinforcement(hidden=8, ranked=ranked)
+    weights = []
+    for shape in (lambda rewards: rewards, lambda rewards: torch.exp(3 * rewards)):
+        learner = Learner(Controller(Toy(), settings.hidden, seed=0), settings)
+        generator = torch.Generator().manual_seed(0)
+        sample = learner.controller.sample(16, generator)
+        learner.learn(sample.tokens, sample.log_probs, shape(rewards(sample.tokens)), generator)
+        weights.append(learner.controller.embedding.weight)
+    assert torch.equal(*weights) is alike
 
 
 def test_state_round_trip_goes_on_to_the_bit() -> None:
