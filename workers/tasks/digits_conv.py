@@ -17,6 +17,10 @@ NARROW, WIDE = 8, 16
 AT_ONCE = {"cpu": 1_024, "cuda": 65_536}
 """Examples of all rows computed at once: on a CPU their activations should stay in the cache."""
 
+SUMMED = 256
+"""Examples' pixels whose covariance is added up at once: float32 rounds sums of thousands of terms
+ten times as coarsely, and a pixel whose ReLU or maximum then falls out otherwise changes a run."""
+
 EPS, MOMENTUM = 1e-5, 0.1
 """BatchNorm's defaults."""
 
@@ -226,7 +230,10 @@ def _seen(images: Tensor, space: Workspace) -> tuple[Tensor, Tensor, Tensor]:
     patches = _patches(_planes(images), space)
     mean = patches.mean(2, keepdim=True)
     patches -= mean
-    return patches, mean, torch.bmm(patches, patches.transpose(1, 2)) / patches.shape[2]
+    covariance = patches.new_zeros(len(patches), patches.shape[1], patches.shape[1])
+    for part in torch.split(patches, SUMMED, 2):
+        covariance += torch.bmm(part, part.transpose(1, 2))
+    return patches, mean, covariance / patches.shape[2]
 
 
 def _step(

@@ -1,9 +1,14 @@
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from tests.workers.test_stacking import stacked
+from workers.layout import Layout
 from workers.stacking import StackedModule
 from workers.tasks.digits_conv import DigitsConv
+from workers.tasks.task import Examples
 
 TASK, ROWS = DigitsConv(), 11
 
@@ -50,3 +55,32 @@ def test_measures_by_hand_equal_those_of_the_module() -> None:
             assert set(found) == set(expected)
             for name, value in expected.items():
                 torch.testing.assert_close(found[name][i], value)
+
+
+def test_gradients_in_float32_are_as_near_to_the_exact_ones_as_the_ordinary_step() -> None:
+    modules = [TASK.initial(seed) for seed in range(ROWS)]
+    images, targets = TASK.examples("train")
+    batch = (images[:64], targets[:64])
+    layout, flat, buffers = stacked(modules)
+    found = torch.zeros_like(flat)
+    TASK.stacked().step(
+        layout.views(flat), buffers, batch, shared=True, gradients=layout.views(found)
+    )
+    ordinary, exact = (
+        [_gradient(layout, copy.deepcopy(module).to(dtype), batch) for module in modules]
+        for dtype in (torch.float32, torch.float64)
+    )
+    errors = [
+        sum(
+            float((one - other).norm() / other.norm())
+            for one, other in zip(each, exact, strict=True)
+        )
+        for each in (found, ordinary)
+    ]
+    assert 0 < errors[0] < 2 * errors[1]
+
+
+def _gradient(layout: Layout, module: nn.Module, batch: Examples) -> torch.Tensor:
+    dtype = next(module.parameters()).dtype
+    TASK.loss(module, (batch[0].to(dtype), batch[1])).backward()
+    return layout.pack({name: value.grad for name, value in module.named_parameters()})
