@@ -25,11 +25,11 @@ thin products they are passes through memory (patches, BatchNorm, pooling), whos
 for a stack as for a loop, and since the loop's convolutions (oneDNN) may multiply faster than
 batched products do (MKL).
 
-Final weights are compared in float32 and in float64: the largest difference of a tensor's elements
-over its largest element. In float64 they are equal to rounding. In float32 some children are thrown
-onto another path by rounding, where a sign, a maximum or a ReLU is near its edge (RMSProp's first
-update is near 10·sign(g)); BatchNorm magnifies that, until about half of the children of
-`digits-conv` differ after 50 steps.
+Final weights are compared: the largest difference of a tensor's elements over its largest element.
+In float64 they are equal to rounding. In float32 a child may be thrown onto another path where a
+sign, a maximum or a ReLU is near its edge (RMSProp's first update is near 10·sign(g)). What float32
+does by itself is measured too: the loop against itself with the examples of every batch in reverse,
+which changes nothing but the order of its sums.
 """
 
 import multiprocessing
@@ -139,8 +139,9 @@ def loop(
     some: Sequence[Candidate],
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    order: int = 1,
 ) -> list[Weights]:
-    """Train children one after the other, and return their weights."""
+    """Train children one after the other, and return their weights; order -1 reverses batches."""
     task, found = TASKS[setting.task], []
     train, validation = (
         tuple(
@@ -152,7 +153,8 @@ def loop(
     for child in some:
         module = task.initial(child.seed).to(device, dtype)
         optimizer = _optimizer(child, module)
-        for batch in batch_order(child.seed, len(train[0]), BATCH, setting.steps).to(device):
+        batches = batch_order(child.seed, len(train[0]), BATCH, setting.steps).to(device)
+        for batch in batches if order == 1 else batches.flip(1):
             optimizer.zero_grad()
             task.loss(module, tuple(each[batch] for each in train)).backward()
             optimizer.step()
@@ -326,25 +328,39 @@ def differences(setting: Setting, dtype: torch.dtype, device: str = "cpu") -> li
     """Return how far the weights of population and loop are apart, child by child, sorted."""
     every = children(ROWS)
     ours = population(setting, every, dtype, device)[:COMPARED]
-    theirs = loop(setting, every[:COMPARED], dtype, device)
+    return _apart(ours, loop(setting, every[:COMPARED], dtype, device))
+
+
+def of_the_loop_itself(setting: Setting) -> list[float]:
+    """Return the same of two float32 loops, the second with every batch in reverse."""
+    some = children(ROWS)[:COMPARED]
+    return _apart(loop(setting, some, order=-1), loop(setting, some))
+
+
+def _apart(ours: Sequence[Weights], theirs: Sequence[Weights]) -> list[float]:
     return sorted(
         max(
-            float((one[name].to(device) - other[name]).abs().max() / other[name].abs().max())
-            for name in other
+            float((one[name].to(value.device) - value).abs().max() / value.abs().max())
+            for name, value in other.items()
         )
         for one, other in zip(ours, theirs, strict=True)
     )
 
 
+def _near(found: Sequence[float]) -> int:
+    return sum(each <= 1e-5 for each in found)
+
+
 def _compare_weights(setting: Setting, pool: ProcessPoolExecutor) -> None:
     dtypes = (torch.float32, torch.float64)
     found = [pool.submit(differences, setting, dtype) for dtype in dtypes]
+    itself = pool.submit(of_the_loop_itself, setting).result()
     single, double = (done.result() for done in found)
-    near = sum(each <= 1e-5 for each in single)
     print(
         f"  final weights differ by {double[-1]:.0e} in float64 (the worst of {COMPARED} children);"
         f" in float32 by {single[COMPARED // 2]:.0e} (median; worst {single[-1]:.0e}; "
-        f"{near} of {COMPARED} within 1e-5)",
+        f"{_near(single)} of {COMPARED} within 1e-5); the float32 loop from itself in reverse "
+        f"by {itself[COMPARED // 2]:.0e} (worst {itself[-1]:.0e}; {_near(itself)} within 1e-5)",
         flush=True,
     )
     record(
@@ -352,9 +368,16 @@ def _compare_weights(setting: Setting, pool: ProcessPoolExecutor) -> None:
         double[-1],
         "",
         at_most=1e-5,
-        float32_median=single[COMPARED // 2],
-        float32_worst=single[-1],
-        float32_near=near / COMPARED,
+    )
+    record(
+        f"children within 1e-5 of each other in float32, {setting.task}",
+        _near(single),
+        f"of {COMPARED}",
+        peer="the loop against itself, batches in reverse",
+        of_the_loop_itself=_near(itself),
+        median=single[COMPARED // 2],
+        worst=single[-1],
+        worst_of_the_loop_itself=itself[-1],
     )
 
 

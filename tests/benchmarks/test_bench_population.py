@@ -3,12 +3,25 @@
 import pytest
 import torch
 
-from tests.benchmarks.bench_population import NAMES, SETTINGS, Setting, children, differences, flops
+from tests.benchmarks.bench_population import (
+    NAMES,
+    SETTINGS,
+    Setting,
+    children,
+    differences,
+    flops,
+    of_the_loop_itself,
+)
 
 
 def test_loop_and_population_train_the_same_children() -> None:
     found = differences(Setting("digits-mlp", 10, 0, 0.0, 0.0), torch.float64)
     assert 0 < found[-1] < 1e-9
+
+
+def test_the_loop_in_reverse_differs_by_rounding_alone() -> None:
+    found = of_the_loop_itself(Setting("digits-mlp", 3, 0, 0.0, 0.0))
+    assert 0 < found[-1] < 1e-3
 
 
 def test_children_differ_and_take_the_rules_in_turn() -> None:
