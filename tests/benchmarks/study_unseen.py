@@ -236,44 +236,44 @@ def verdict(result: Result, yardstick: Result) -> Verdict:
 
 def report(results: Sequence[Result], effort: Effort) -> dict[str, int]:
     """Print the table and keep the figures; return on how many tasks each rule is better."""
-    entrants = list(dict.fromkeys(result.entrant for result in results))
     tasks = list(dict.fromkeys(result.task for result in results))
-    at = {(result.entrant, result.task): result for result in results}
-    yardstick = next(entrant for entrant in entrants if entrant.name == YARDSTICK)
+    marks = {result.task: result for result in results if result.entrant.name == YARDSTICK}
     print(
         f"test loss, mean ± standard deviation over {effort.seeds} seeds; each got {effort.points} "
         f"points on every task; on how many seeds it beats {YARDSTICK}, and p"
     )
     better: dict[str, int] = {}
-    for entrant in entrants:
-        verdicts = {task: verdict(at[entrant, task], at[yardstick, task]) for task in tasks}
-        own = [at[entrant, task] for task in tasks]
+    for entrant in dict.fromkeys(result.entrant for result in results):
+        own = [result for result in results if result.entrant == entrant]
         slots = max((result.outcome.slots for result in own if result.outcome), default=0)
         print(f"{entrant.name}: {entrant.rule!r}, {slots} states per weight")
-        for task in tasks:
-            print(_line(at[entrant, task], verdicts[task], entrant is yardstick))
-        cost = (
-            f"{sum(r.steps for r in own):,} steps, {sum(r.seconds for r in own):.0f} core-seconds"
-        )
-        if entrant is yardstick:
-            print(f"  cost {cost}")
-            continue
-        better[entrant.name] = sum(each.better for each in verdicts.values())
-        sure = [each for each in verdicts.values() if each.p_value < SIGNIFICANT]
-        print(
-            f"  better than {YARDSTICK} on {better[entrant.name]} of {len(tasks)} tasks, for sure "
-            f"(p < {SIGNIFICANT}) on {sum(each.better for each in sure)}, worse for sure on "
-            f"{sum(not each.better for each in sure)}; cost {cost}"
-        )
-        record(
-            f"{entrant.name}: unseen tasks where it beats tuned {YARDSTICK}",
-            better[entrant.name],
-            f"of {len(tasks)}",
-            peer=YARDSTICK,
-            rule=entrant.rule,
-            by_task={task: [at[entrant, task].mean(TEST), verdicts[task].p_value] for task in tasks
-                     if math.isfinite(at[entrant, task].mean(TEST))},
-        )  # fmt: skip
+        beside = [verdict(result, marks[result.task]) for result in own]
+        for result, stands in zip(own, beside, strict=True):
+            print(_line(result, stands, entrant.name == YARDSTICK))
+        steps, seconds = sum(each.steps for each in own), sum(each.seconds for each in own)
+        print(f"  cost {steps:,} steps, {seconds:.0f} core-seconds")
+        if entrant.name != YARDSTICK:
+            better[entrant.name] = _sum_up(entrant, own, beside)
+    print(f"better than {YARDSTICK}, of {len(tasks)} unseen tasks: {better}")
+    return better
+
+
+def _sum_up(entrant: Entrant, own: Sequence[Result], beside: Sequence[Verdict]) -> int:
+    """Print and keep on how many tasks an optimizer is better, and where that is significant."""
+    better = sum(each.better for each in beside)
+    clear = [each for each in beside if each.p_value < SIGNIFICANT]
+    print(
+        f"  better than {YARDSTICK} on {better} of {len(own)} tasks, significantly "
+        f"(p < {SIGNIFICANT}) on {sum(each.better for each in clear)}; significantly worse on "
+        f"{sum(not each.better for each in clear)}"
+    )
+    told = {
+        result.task: [result.mean(TEST), each.p_value]
+        for result, each in zip(own, beside, strict=True)
+        if result.outcome
+    }
+    what = f"{entrant.name}: unseen tasks where it beats tuned {YARDSTICK}"
+    record(what, better, f"of {len(own)}", peer=YARDSTICK, rule=entrant.rule, by_task=told)
     return better
 
 

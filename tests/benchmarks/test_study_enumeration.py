@@ -6,7 +6,7 @@ import torch
 from dsl.candidate import Candidate, Proposal
 from search.identity import named
 from search.settings import LanguageSettings
-from tests.benchmarks.study_enumeration import METRIC, enumerated, evaluation, stand
+from tests.benchmarks.study_enumeration import METRIC, enumerated, evaluation, run, stand
 from workers.evaluation import judge
 
 SMALL = LanguageSettings(
@@ -34,3 +34,9 @@ def test_a_search_that_trains_every_rule_finds_the_best_of_the_truth() -> None:
     every = stand("random", 0, truth, 1000, SMALL)
     assert (every.rank, every.loss, every.outside) == (1, *truth.best[0][:1], 0)
     assert every.judged == rules
+
+
+def test_every_strategy_stands_somewhere() -> None:
+    standings = run(range(1), 6, SMALL)
+    assert [one.strategy for one in standings] == ["random", "evolution", "reinforcement"]
+    assert all(one.rank >= 1 and one.judged >= 6 for one in standings)

@@ -15,6 +15,7 @@ from tests.benchmarks.study_unseen import (
     Result,
     chosen_of,
     distinct,
+    run,
     tuned,
     verdict,
 )
@@ -66,3 +67,16 @@ def test_a_verdict_pairs_the_seeds() -> None:
 def test_rules_that_behave_alike_climb_once_and_a_baseline_not_at_all() -> None:
     found = [Entrant("x", rule) for rule in ("g + m", "m + g", "sign(g)", "adam", "2 * (m + g)")]
     assert [each.rule for each in distinct(found)] == ["g + m", "sign(g)"]
+
+
+def test_three_rules_meet_the_baselines_where_nobody_looked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    torch.set_num_threads(1)
+    effort = replace(SMALL, steps=6, rates=(0.1,), weight_decays=(0.0,), seeds=2)
+    better = run(range(1), 5, effort, ("diabetes",), (("sign", 1),))
+    assert set(better) == {"lion", "rule 1", "rule 2", "rule 3"}
+    assert set(better.values()) <= {0, 1}
+    said = capsys.readouterr().out
+    assert said.index("with fresh seeds on digits-mlp") < said.index("adamw: ")
+    assert said.count("diabetes    ") == 5
