@@ -9,7 +9,9 @@ from ray.tune.search import Searcher
 
 from dsl.candidate import Proposal, Stage
 from dsl.outcome import Outcome
+from search.space import Point
 from search.strategy import Known, Strategy
+from search.tuning import OptunaStrategy
 
 ATTEMPTS = 3
 """How often a proposal whose worker was lost is asked in all before it is given up."""
@@ -71,6 +73,16 @@ class PopulationSearcher(Searcher):
         raise RuntimeError(
             "the strategy is not finished, has nothing to ask and waits for no answer"
         )
+
+    def enqueue(self, points: Sequence[Point]) -> None:
+        """Have a tune job's strategy ask these points next, all that the job ever had.
+
+        Raises:
+            TypeError: the strategy searches rules, which are no points.
+        """
+        if not isinstance(self.strategy, OptunaStrategy):
+            raise TypeError(f"{type(self.strategy).__name__} has no points to try")
+        self.strategy.enqueue(points)
 
     def taken_over(self) -> list[tuple[Proposal, Outcome]]:
         """Return what was known since this was last asked, with its outcomes, already told."""

@@ -100,6 +100,7 @@ class OptunaStrategy:
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._worst: Lesson | None = None
         self._points = dict(enumerate(points))
+        self._places = len(points)
         self._first = len(known)
         for trial in known:
             self._study.add_trial(self._learnt(trial))
@@ -151,6 +152,11 @@ class OptunaStrategy:
             notes.update(proposal.memo.get("study", {}))
             self._points.pop(proposal.memo.get("point", -1), None)
         self._restore_notes(notes)
+
+    def enqueue(self, points: Sequence[Point]) -> None:
+        """Have the job's `points` asked, all that it ever had, of which the first are known."""
+        self._points.update(list(enumerate(points))[self._places :])
+        self._places = max(self._places, len(points))
 
     def snapshot(self) -> bytes | None:
         """Return None: the rows say it all."""

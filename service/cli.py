@@ -9,19 +9,29 @@ Exit status: 0 done; 1 the service refused, or the job watched did not succeed; 
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from service import documents, listing, terminal
-from service.client import DEFAULT_URL, ApiError, Client, ClientError, Resource, Unreachable
+from service.client import ApiError, Client, ClientError, Resource, Unreachable
+from service.connection import (
+    Json,
+    Token,
+    Url,
+    complaints,
+    connected,
+    console,
+    job_named,
+    only,
+    print_json,
+)
 from service.operation import app as operation
 from service.operation import tokens
 from service.terminal import WrongUse
+from service.tuning import app as tuning
 
 REFUSED, WRONG_USE, AWAY = 1, 2, 3
 
@@ -33,41 +43,12 @@ app = typer.Typer(
     help="Hyperparameter search as a service that also discovers optimizers.",
 )
 app.add_typer(operation)
+app.add_typer(tuning)
 app.add_typer(tokens, name="token")
 
-console = Console()
-complaints = Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-Url = Annotated[
-    str | None,
-    typer.Option(
-        envvar="RULESMITH_URL",
-        help="The service's address.",
-        show_default=f"{DEFAULT_URL}, or the port in RULESMITH_PORT",
-    ),
-]
-Token = Annotated[
-    str | None,
-    typer.Option(envvar="RULESMITH_TOKEN", show_envvar=True, help="Bearer token.", hidden=True),
-]
 Filter = Annotated[str, typer.Option(help="Say, 'state = RUNNING'.")]
 OrderBy = Annotated[str, typer.Option(help="Say, 'best desc, name'.")]
 Limit = Annotated[int, typer.Option(min=1, help="Rows at most.")]
-
-
-@contextmanager
-def _client(url: str | None, token: str | None) -> Iterator[Client]:
-    try:
-        client = Client(url, token)
-    except ValueError as error:
-        raise WrongUse(str(error)) from error
-    with client:
-        yield client
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
 
 
 def read_job(path: str) -> Resource:
@@ -76,11 +57,7 @@ def read_job(path: str) -> Resource:
     Raises:
         WrongUse: If the file cannot be read or holds no JSON or YAML object.
     """
-    try:
-        text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"cannot read {path}: {error}") from error
-    job = documents.parse(text, path)
+    job = documents.read(path)
     if not isinstance(job, dict):
         raise WrongUse(f"{path} holds {type(job).__name__}, not an object with 'kind', 'name' …")
     try:
@@ -101,10 +78,10 @@ def submit(
 ) -> None:
     """Submit a job."""
     body = read_job(file)
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         job = client.submit(body, validate_only=check)
         if check:
-            _print_json(job["spec"]) if as_json else console.print(
+            print_json(job["spec"]) if as_json else console.print(
                 f"{escape(file)} is a valid job", soft_wrap=True
             )
             return
@@ -114,7 +91,7 @@ def submit(
         if watch:
             _watch(client, job["id"], as_json)
         elif as_json:
-            _print_json(job)
+            print_json(job)
 
 
 @app.command("jobs")
@@ -127,10 +104,10 @@ def list_jobs(
     token: Token = None,
 ) -> None:
     """List jobs, newest first."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         found = _first(client.jobs(filter, order_by), limit)
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif found:
         listing.show(console, terminal.jobs_listing(found))
     else:
@@ -139,29 +116,6 @@ def list_jobs(
 
 def _first(items: Iterator[Resource], limit: int) -> list[Resource]:
     return [item for item, _ in zip(items, range(limit), strict=False)]
-
-
-def _job(client: Client, job_id: str) -> Resource:
-    """Return the job with this id, or the only one whose id begins so."""
-    try:
-        return client.job(job_id)
-    except ApiError as error:
-        if error.status != 404 or not documents.is_beginning(job_id):
-            raise
-        like = client.jobs(f'id : "{job_id}"')
-        found = [job["id"] for job in like if job["id"].startswith(job_id)]
-        return client.job(_only("job", job_id, found, error))
-
-
-def _only(what: str, beginning: str, found: list[str], missing: ApiError) -> str:
-    match sorted(set(found)):
-        case []:
-            raise missing
-        case [one]:
-            return one
-        case several:
-            names = ", ".join(several[:5]) + (" …" if len(several) > 5 else "")
-            raise WrongUse(f"{len(several)} {what}s begin with '{beginning}': {names}; give more")
 
 
 def _export(client: Client, rule: str, format: str) -> str:
@@ -173,17 +127,17 @@ def _export(client: Client, rule: str, format: str) -> str:
             raise
         like = client.rules(f'rule_id : "{rule}"')
         found = [row["rule_id"] for row in like if row["rule_id"].startswith(rule)]
-        return client.export(_only("rule", rule, found, error), format)
+        return client.export(only("rule", rule, found, error), format)
 
 
 @app.command()
 def show(job_id: str, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """Show a job, by its id or the first characters of it, and its best trials."""
-    with _client(url, token) as client:
-        job = _job(client, job_id)
+    with connected(url, token) as client:
+        job = job_named(client, job_id)
         best = client.best(job["id"], 5)
     if as_json:
-        _print_json({"job": job, "best": best})
+        print_json({"job": job, "best": best})
     else:
         terminal.show_job(console, job, best)
 
@@ -191,8 +145,8 @@ def show(job_id: str, as_json: Json = False, url: Url = None, token: Token = Non
 @app.command()
 def watch(job_id: str, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """Follow a job to its end; exit status 1 unless it succeeds."""
-    with _client(url, token) as client:
-        _watch(client, _job(client, job_id)["id"], as_json)
+    with connected(url, token) as client:
+        _watch(client, job_named(client, job_id)["id"], as_json)
 
 
 def _watch(client: Client, job_id: str, as_json: bool) -> None:
@@ -209,10 +163,10 @@ def _watch(client: Client, job_id: str, as_json: bool) -> None:
 
 
 def _steer(action: str, job_id: str, as_json: bool, url: str | None, token: str | None) -> None:
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         job = getattr(client, action)(job_id)
     if as_json:
-        _print_json(job)
+        print_json(job)
     else:
         console.print(f"{job['id']} is {terminal.state(job['state'])}")
 
@@ -244,8 +198,8 @@ def replay(
     token: Token = None,
 ) -> None:
     """Run a trial again on this machine; exit status 1 unless every figure is the same."""
-    with _client(url, token) as client:
-        found = client.replay(_job(client, job_id)["id"], trial)
+    with connected(url, token) as client:
+        found = client.replay(job_named(client, job_id)["id"], trial)
     # Loaded here: the other commands start without torch.
     from service import replay as replaying
     from service.resources import Replay
@@ -257,7 +211,7 @@ def replay(
     reason = replaying.elsewhere(recorded.outcome, replayed)
     if as_json:
         rows = [figure._asdict() | {"same": figure.same} for figure in figures]
-        _print_json({"same": same, "elsewhere": reason, "figures": rows})
+        print_json({"same": same, "elsewhere": reason, "figures": rows})
     else:
         terminal.show_replay(console, figures, reason)
     if not same:
@@ -279,10 +233,10 @@ def rules(
     if job is not None:
         own = f"job_id = {json.dumps(job)}"
         filter = f"({filter}) AND {own}" if filter else own
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         found = _first(client.rules(filter, order_by, task), limit)
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif found:
         listing.show(console, terminal.standings_listing(found))
     else:
@@ -300,7 +254,7 @@ def export(
     token: Token = None,
 ) -> None:
     """Take a rule home as one file."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         text = _export(client, rule, format)
     if output is None:
         print(text, end="")
@@ -315,10 +269,10 @@ def export(
 @app.command()
 def optimizers(as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """List the optimizers that a tune job can name."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         found = client.optimizers()
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     rows = [
         (entry["name"], terminal.figure(entry["lr"]), entry["rule"].strip().splitlines()[-1])
@@ -331,10 +285,10 @@ def optimizers(as_json: Json = False, url: Url = None, token: Token = None) -> N
 @app.command()
 def tasks(as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """List the tasks that a job can name."""
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         found = client.tasks()
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     rows = [(task["name"], ", ".join(task["metrics"]), task["description"]) for task in found]
     heads = ("name", "metrics", "description")

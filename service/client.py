@@ -6,12 +6,10 @@ Resources come as plain dicts, as the REST interface documents them (/openapi.js
 
 # ruff: noqa: A002 - parameters are named as the REST interface names them
 
-import ipaddress
 import json
-import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import quote, urlsplit
@@ -19,32 +17,14 @@ from uuid import uuid4
 
 import httpx
 
+from service.addresses import DEFAULT_URL, default_url, is_loopback
+
 Resource = dict[str, Any]
 """A resource as the REST interface documents it."""
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 ATTEMPTS = 4
 """How often a request that may be repeated is sent before the client gives up."""
-
-
-def default_url() -> str:
-    """Return RULESMITH_URL; without it this machine's service, at RULESMITH_PORT if that is set.
-
-    Raises:
-        ValueError: If RULESMITH_PORT is no port.
-    """
-    port = os.environ.get("RULESMITH_PORT", "")
-    if url := os.environ.get("RULESMITH_URL", ""):
-        return url
-    if not port:
-        return DEFAULT_URL
-    if not port.isdecimal() or not 0 < int(port[:6]) < 65536:
-        raise ValueError(
-            f"RULESMITH_PORT is {port[:20]!r}; allowed: 1 to 65535, or give the service's address "
-            "with --url or RULESMITH_URL"
-        )
-    return f"http://127.0.0.1:{int(port)}"
 
 
 class ClientError(Exception):
@@ -80,16 +60,6 @@ class ApiError(ClientError):
             )
             return "\n".join([f"{self.status} {self.title}:", *faults])
         return f"{self.status} {self.title}: {self.detail}"
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _error(response: httpx.Response) -> ApiError:
@@ -128,7 +98,7 @@ class Client:
             headers=headers,
             timeout=timeout,
             # A proxy from the environment cannot reach this machine's loopback.
-            trust_env=not _is_loopback(url),
+            trust_env=not is_loopback(url),
         )
 
     def __enter__(self) -> Self:
@@ -220,6 +190,29 @@ class Client:
             ApiError: It has not ended, or what was trained beside it decides its figures too.
         """
         return self._json("GET", f"/jobs/{_id(job_id)}/trials/{int(number)}/replay")
+
+    def enqueue(self, job_id: str, points: Sequence[Mapping[str, Any]]) -> Resource:
+        """Have a tune job try these points next, also while it runs, and return the job.
+
+        What a point leaves out the sampler chooses.
+
+        Raises:
+            ApiError: A point is none of the job's space, the budget has no room, the job has ended.
+        """
+        body = {"enqueue": [dict(point) for point in points]}
+        return self._json("POST", f"/jobs/{_id(job_id)}/trials", json=body)
+
+    def front(self, job_id: str) -> Resource:
+        """Return the front of a job with several objectives: `objectives` and `items`.
+
+        Raises:
+            ApiError: The job has one objective.
+        """
+        return self._json("GET", f"/jobs/{_id(job_id)}/front")
+
+    def front_csv(self, job_id: str) -> str:
+        """Return the same as a table, in CSV."""
+        return self._send("GET", f"/jobs/{_id(job_id)}/front", params={"format": "csv"}).text
 
     def best(self, job_id: str, count: int = 1) -> list[Resource]:
         """Return the best COMPLETE trials, best first."""

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,6 +25,19 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+
+
+def read(path: str) -> Any:
+    """Return what a JSON or YAML file holds, `-` for standard input.
+
+    Raises:
+        WrongUse: It cannot be read, or is neither.
+    """
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUse(f"cannot read {path}: {error}") from error
+    return parse(text, path)
 
 
 def parse(text: str, path: str) -> Any:

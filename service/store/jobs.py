@@ -29,6 +29,7 @@ KEY_LIFE = timedelta(hours=24)
 
 _STATES = tuple(JobState)
 _IDLE = (JobState.QUEUED, JobState.PAUSED)
+_GOING_ON = (*_IDLE, JobState.RUNNING, JobState.PAUSING)
 
 LISTING = Listing(
     name="jobs",
@@ -222,16 +223,22 @@ def change(
 
 
 def enqueue(transaction: Transaction, job_id: str, points: Sequence[Point]) -> Job:
-    """Add points to those that a tune job tries first, while no dispatcher runs it."""
+    """Add points to those that a tune job tries before its sampler's."""
     row = row_of(transaction.connection, job_id, lock=True)
-    if row.state not in _IDLE:
-        remedy = "pause the job first, and resume it afterwards"
-        raise StateConflict("add points", row.state, _IDLE, remedy)
+    if row.state not in _GOING_ON:
+        remedy = "submit a job that starts from it, with 'warm_start' and 'enqueue'"
+        raise StateConflict("add points", row.state, _GOING_ON, remedy)
     spec: dict[str, Any] = dict(row.spec)
     spec["enqueue"] = [*spec.get("enqueue", ()), *points]
     JOB_SPEC.validate_python(spec)
     transaction.connection.execute(update(jobs).where(jobs.c.id == job_id).values(spec=spec))
     return get(transaction.connection, job_id)
+
+
+def points(connection: Connection, job_id: str) -> tuple[Point, ...]:
+    """Return all points that a tune job was ever given."""
+    spec = connection.execute(select(jobs.c.spec).where(jobs.c.id == job_id)).scalar_one()
+    return tuple(spec.get("enqueue", ()))
 
 
 def clone(transaction: Transaction, job_id: str, name: str | None) -> Job:

@@ -133,15 +133,20 @@ class Store:
             return jobs.change(transaction, job_id, name, notes, budget)
 
     def enqueue(self, job_id: str, points: Sequence[Point]) -> Job:
-        """Add points for a tune job to try next, while it is QUEUED or PAUSED.
+        """Add points for a tune job to try next; one that runs hears of them in a second or two.
 
         Raises:
             NotFound: there is no such job.
-            StateConflict: the job runs or has ended.
+            StateConflict: the job has ended, or is being cancelled.
             ValueError: (pydantic's ValidationError) they are too many, or the job no tune job.
         """
         with self._database.write() as transaction:
             return jobs.enqueue(transaction, job_id, points)
+
+    def points(self, job_id: str) -> tuple[Point, ...]:
+        """Return all points that a tune job was ever given, in order."""
+        with self._database.read() as connection:
+            return jobs.points(connection, job_id)
 
     def delete_job(self, job_id: str) -> None:
         """Delete an ended job with its trials, curves and events.

@@ -215,7 +215,10 @@ def trials(job_id: JobId, listing: ListingDep, store: StoreDep) -> Page[Trial]:
 
 @router.post("/{job_id}/trials", summary="Enqueue points")
 def enqueue(job_id: JobId, points: Points, store: StoreDep) -> Job:
-    """Add points that a QUEUED or PAUSED tune job tries before its sampler's."""
+    """Add points that a tune job tries before its sampler's, also while it runs.
+
+    What a point leaves out the sampler chooses.
+    """
     found = store.job(job_id)
     if not isinstance(found.spec, TuneJob):
         raise Problem(409, f"job {job_id} is a discover job: it has no points to try")

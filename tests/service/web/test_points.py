@@ -1,4 +1,4 @@
-"""Points that a person wants tried: with the job, and added while it is paused."""
+"""Points that a person wants tried: with the job, and added later."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import pytest
 from dsl.outcome import Outcome, TrialState
 from service.assembly import strategy_of
 from service.jobs import TuneJob
+from service.resources import JobState
 from tests.service.web.conftest import DISCOVER, TUNE, Live
 
 SPACE = {
@@ -40,6 +41,7 @@ def test_points_are_asked_first_and_added_ones_next(live: Live) -> None:
     assert answer.json()["spec"]["enqueue"] == [WHOLE, {"lr": 0.5}, {"lr": 0.25}]
     spec = live.store.job(job_id).spec
     assert isinstance(spec, TuneJob)
+    strategy.enqueue(spec.enqueue)
     again = strategy_of(spec)
     again.restore([*zip(asked[:3], told, strict=True), (asked[3], None)], None)
     following = again.ask(3)
@@ -47,6 +49,8 @@ def test_points_are_asked_first_and_added_ones_next(live: Live) -> None:
     assert following[1].parameters["lr"] == 0.25
     assert following[1].number == 4
     assert following[2].parameters["lr"] not in (0.01, 0.5, 0.25)
+    strategy.enqueue(spec.enqueue)
+    assert strategy.ask(2) == following[1:], "and so where the job went on running"
 
 
 @pytest.mark.parametrize(
@@ -80,10 +84,14 @@ def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:
     many = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}] * 20})
     assert many.status_code == 422
     assert "19 trials left" in many.json()["errors"][0]["detail"]
-    live.claim()
+    claim = live.claim()
     running = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
-    assert running.status_code == 409
-    assert "pause the job first" in running.text
+    assert running.status_code == 200, running.text
+    assert live.store.points(job_id) == (WHOLE, {"lr": 0.1})
+    live.store.finish(claim, JobState.SUCCEEDED)
+    ended = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
+    assert ended.status_code == 409
+    assert "submit a job that starts from it" in ended.text
     other = live.submit(DISCOVER)
     answer = live.http.post(f"/jobs/{other}/trials", json={"enqueue": [{"lr": 0.1}]})
     assert answer.status_code == 409
