@@ -7,7 +7,7 @@ expressions share a slot and equal random expressions a draw.
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import NoReturn
 
 from dsl.errors import RuleError, nearest
@@ -122,10 +122,10 @@ class Program:
     hints: dict[int, str]
     """Names that the rule's author (or the sugar) gave to values."""
 
-    @property
-    def order(self) -> list[int]:
+    @cached_property
+    def order(self) -> tuple[int, ...]:
         """The values that the update needs, arguments first."""
-        return self.graph.reachable(self.update)
+        return tuple(self.graph.reachable(self.update))
 
     def mentions(self, name: str) -> bool:
         """Tell whether the update depends on an operand or hyperparameter."""
