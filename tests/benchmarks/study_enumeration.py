@@ -5,8 +5,9 @@ one group, leaves one rule of each behaviour, and judges them all on `noisy-quad
 does: screening, then every learning rate of the grid, each to its end. So the truth is known, and
 a search's best has a rank in it. Then `random`, `evolution` and `reinforcement` search the same
 language until they have trained 500 rules each, from ten seeds. What a rule comes to is looked up
-where it was enumerated (it depends on the rule and its training seed alone); a rule of evolution
-that no string of the language says is trained like the others, and ranked by its loss.
+where it was enumerated (it depends on the rule and its training seed alone). Children of evolution
+that no string of the language says are refused; where it is `free` they are trained like the
+others, and the best is ranked by its loss.
 
 Of the 17² · 12² · 5 = 208,080 ways to fill the five places the language's masks leave out those
 with twice the same operand and those without the gradient. The enumeration takes some five minutes
@@ -30,18 +31,20 @@ import torch
 
 from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
-from search.discovery import rule_of
+from search.discovery import RuleStrategy, rule_of
+from search.evolution import EvolutionStrategy
 from search.identity import named
 from search.language import Language
-from search.settings import LanguageSettings
+from search.settings import Evolution, LanguageSettings, Objective
 from tests.benchmarks.results import FOLDER, ROOT, record
-from tests.benchmarks.study_search import NAMES, POPULATION, strategy_of
+from tests.benchmarks.study_search import POPULATION, strategy_of
 from workers.evaluation import judge
 from workers.protocol import Evaluation, Protocol, TaskSpec
 from workers.replay import platform
 
 LANGUAGE = LanguageSettings(preset="nos", groups=1)
 TASK, METRIC, STEPS, BATCH = "noisy-quadratic", "validation_loss", 100, 16
+NAMES = ("random", "evolution", "evolution, free", "reinforcement")
 TRAINED, SEEDS = 500, 10
 BUDGET = 1_000_000
 """More rules than a search comes to before it has trained enough of them."""
@@ -78,6 +81,15 @@ class Truth:
     def rank(self, loss: float) -> int:
         """Return the place of a loss among all rules, from 1: one more than are truly better."""
         return 1 + bisect.bisect_left(self.ranked, loss)
+
+    def rule(self, text: str) -> str | None:
+        """Return the canonical text of a rule, None if no string of the language says it."""
+        form = rule_of(text)
+        if form is None:
+            return None
+        name = named(Candidate(rule=form), canonical=True).hex()
+        known = name in self.losses or name in self.diverged or name in self.refused
+        return form if known else None
 
     def outcome(self, proposal: Proposal) -> Outcome | None:
         """Return what is known of a proposal, None if its rule was not enumerated."""
@@ -208,7 +220,7 @@ def kept(settings: LanguageSettings, pool: Executor) -> Truth:
 def stand(name: str, seed: int, truth: Truth, trained: int, settings: LanguageSettings) -> Standing:
     """Search until so many rules have been trained, and rank the best of them."""
     torch.set_num_threads(1)
-    strategy, how = strategy_of(name, settings, BUDGET, seed), evaluation()
+    strategy, how = _strategy(name, seed, truth, settings), evaluation()
     found: list[tuple[float, str]] = []
     judged = count = outside = 0
     while count < trained and not strategy.finished:
@@ -229,6 +241,14 @@ def stand(name: str, seed: int, truth: Truth, trained: int, settings: LanguageSe
                 found.append((outcome.metrics[METRIC], proposal.candidate.rule))
     loss, rule = min(found)
     return Standing(name, seed, truth.rank(loss), loss, judged, strategy.sampled, outside, rule)
+
+
+def _strategy(name: str, seed: int, truth: Truth, settings: LanguageSettings) -> RuleStrategy:
+    if name == "evolution":
+        template = Candidate(rule="g", seed=seed)
+        common = (Language(settings), Objective(), BUDGET, template, seed, Evolution())
+        return EvolutionStrategy(*common, truth.rule)
+    return strategy_of(name.partition(",")[0], settings, BUDGET, seed)
 
 
 def _same_seed(proposal: Proposal) -> Proposal:
@@ -257,7 +277,7 @@ def report(truth: Truth, standings: Sequence[Standing], trained: int) -> None:
         middle = statistics.median(own)
         runs = [one for one in standings if one.strategy == name]
         print(
-            f"  {name:14} median {middle:g} (upper {100 * middle / count:.3f} %), "
+            f"  {name:15} median {middle:g} (upper {100 * middle / count:.3f} %), "
             f"{own[0]} to {own[-1]}: {', '.join(map(str, own))}; "
             f"judged {statistics.fmean(one.judged for one in runs):.0f}, "
             f"sampled {statistics.fmean(one.sampled for one in runs):.0f}, "

@@ -38,5 +38,7 @@ def test_a_search_that_trains_every_rule_finds_the_best_of_the_truth() -> None:
 
 def test_every_strategy_stands_somewhere() -> None:
     standings = run(range(1), 6, SMALL)
-    assert [one.strategy for one in standings] == ["random", "evolution", "reinforcement"]
+    names = ["random", "evolution", "evolution, free", "reinforcement"]
+    assert [one.strategy for one in standings] == names
     assert all(one.rank >= 1 and one.judged >= 6 for one in standings)
+    assert [one.outside for one in standings if one.strategy != "evolution, free"] == [0, 0, 0]
