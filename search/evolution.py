@@ -25,6 +25,10 @@ EVEN_ROWS = 256
 """After those, rounds of strings; nothing new in them all means that nothing is left."""
 
 
+BARREN = 8
+"""So many rules for each that should have trained are enough strings, however few have."""
+
+
 class Member(NamedTuple):
     """A rule that was trained."""
 
@@ -37,7 +41,7 @@ class EvolutionStrategy(RuleStrategy):
     """A population of the youngest rules; the best of a few drawn from it has a child.
 
     The first rules are those the search is started from, then strings of the language drawn
-    evenly, until the population is full. From then on each rule is a child: the best of a
+    evenly, until `first` of them have trained. From then on each rule is a child: the best of a
     tournament, mutated, or crossed with the best of another one. The oldest dies, however good:
     the population is the last ones trained, by number. So the rows say everything, there is no
     snapshot, and outcomes may come in any order. A child that is known already is changed once
@@ -91,16 +95,19 @@ class EvolutionStrategy(RuleStrategy):
             missing = count - len(found)
             if not missing:
                 return
-            young = max(0, self.settings.population - first - len(found))
-            if not self._population:
-                young = missing
-            yield self._strings(min(missing, young), draw)
-            missing = count - len(found)
-            if missing and self._population:
+            if self._young(first):
+                yield self._strings(missing, draw)
+            else:
                 yield (self._child(draw) for _ in range(missing))
         for _ in range(EVEN_ROUNDS):
             if len(found) < count:
                 yield self._strings(EVEN_ROWS, draw)
+
+    def _young(self, number: int) -> bool:
+        """Tell whether too few rules have trained to have children."""
+        wanted = min(self.settings.first, self.settings.population)
+        living = len(self._population)
+        return not living or (living < wanted and number < BARREN * wanted)
 
     def _strings(self, count: int, draw: random.Random) -> Iterator[Drawn]:
         generator = torch.Generator().manual_seed(draw.randrange(2**31))

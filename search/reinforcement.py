@@ -17,6 +17,9 @@ from search.ppo import Learner
 from search.reward import FLOOR, natural_reward
 from search.settings import Objective, Reinforcement
 
+ELITE = 8
+"""Of so many rules that trained, one is imitated, up to `replay`."""
+
 Best = tuple[float, int, list[int]]
 """Minus the reward, the number and the tokens of a string."""
 
@@ -27,8 +30,9 @@ class ReinforcementStrategy(StringStrategy):
     Each proposal's memo holds its tokens, and some of the strings drawn with it that said a rule
     already known: those are learnt from too when the proposal is told, with the known reward but
     less than the baseline. So drawing a good rule again never pays, and the controller does not
-    end by writing its favourites for ever; drawing a bad one again still costs. Its entropy bonus
-    rises while rules repeat, the best strings so far are imitated, and a controller that has long
+    end by writing its favourites for ever; drawing a bad one again still costs. It learns nothing
+    until a few rules have trained, lest it settle on the first. Its entropy bonus rises while rules
+    repeat, the best strings so far are imitated, and a controller that has long
     found nothing good is replaced. Rows and the snapshot say everything.
     """
 
@@ -51,6 +55,7 @@ class ReinforcementStrategy(StringStrategy):
         self._in_vain = 0
         self._floor = FLOOR[natural_reward(objective)]
         self._rewards: dict[int, float] = {FAULTY: self._floor}
+        self._living = 0
         self._below = 0
         self._beyond: set[int] = set()
 
@@ -92,7 +97,18 @@ class ReinforcementStrategy(StringStrategy):
     def _learn(self, told: Sequence[tuple[Proposal, float]]) -> None:
         if not told:
             return
+        self._hear(told)
+        self._keep_best(told)
+        if self._living >= self.settings.first:
+            self._teach(told)
+        self._restart_in_vain()
+        self._mark(proposal.number for proposal, _ in told)
+
+    def _hear(self, told: Sequence[tuple[Proposal, float]]) -> None:
         self._rewards.update((proposal.number, value) for proposal, value in told)
+        self._living += sum(value > self._floor for _, value in told)
+
+    def _teach(self, told: Sequence[tuple[Proposal, float]]) -> None:
         most = self._worth_of_known([value for _, value in told])
         rows: list[tuple[list[int], float, float]] = []
         for proposal, value in told:
@@ -105,7 +121,6 @@ class ReinforcementStrategy(StringStrategy):
         tokens, log_probs, rewards = zip(*rows, strict=True)
         first = told[0][0].number
         generator = torch.Generator().manual_seed(derived_seed(self.seed + 1, first))
-        self._keep_best(told)
         self.learner.adapt(fmean(proposal.memo.get("fresh", 1.0) for proposal, _ in told))
         self.learner.learn(
             torch.tensor(tokens),
@@ -114,8 +129,6 @@ class ReinforcementStrategy(StringStrategy):
             generator,
             self._imitated(),
         )
-        self._restart_in_vain()
-        self._mark(proposal.number for proposal, _ in told)
 
     def _worth_of_known(self, told: Sequence[float]) -> float:
         """Return the most that a rule drawn again is worth."""
@@ -132,7 +145,8 @@ class ReinforcementStrategy(StringStrategy):
 
     def _imitated(self) -> torch.Tensor | None:
         """Return the strings to learn from again, None if there is none."""
-        best = [tokens for _, _, tokens in self._best[: self.settings.replay]]
+        most = min(self.settings.replay, math.ceil(self._living / ELITE))
+        best = [tokens for _, _, tokens in self._best[:most]]
         return torch.tensor(best) if best else None
 
     def _restart_in_vain(self) -> None:
@@ -160,9 +174,8 @@ class ReinforcementStrategy(StringStrategy):
             self._restarts, self._in_vain = state["restarts"], state["in_vain"]
             self._below = state["below"]
             self._beyond = set(state["beyond"])
-        for proposal, value in told:
-            if proposal.number < self._below or proposal.number in self._beyond:
-                self._rewards[proposal.number] = value
+        known = [row for row in told if row[0].number < self._below]
+        self._hear([*known, *(row for row in told if row[0].number in self._beyond)])
         missed = [row for row in told if row[0].number not in self._rewards]
         for start in range(0, len(missed), EVEN_ROWS):
             self._learn(missed[start : start + EVEN_ROWS])

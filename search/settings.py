@@ -64,9 +64,9 @@ class Reinforcement(Frozen):
     near them. Theirs is a search of 20,000 strings with a learning rate of 0.00035, an entropy
     bonus of 0.00001 and rewards less their moving average; Bello et al. 2017 take thousands of
     rules, too. The defaults here are for hundreds to thousands: they learn faster, rank the
-    rewards, and imitate the best strings so far. `ranked=0, imitation=0.0` with those numbers is
-    the papers' search. The last five settings keep the search from sampling its favourites for
-    ever.
+    rewards, and imitate the best strings so far. `ranked=0, first=0, imitation=0.0` with those
+    numbers is the papers' search. The last six settings keep the search from settling on what it
+    happens to find first, and from sampling its favourites for ever.
     """
 
     name: Literal["reinforcement"] = "reinforcement"
@@ -82,6 +82,10 @@ class Reinforcement(Frozen):
     ranked: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 100
     """Among how many of the last rewards a new one is ranked, which gives its advantage; 0 takes
     the reward less the baseline, as the papers do."""
+
+    first: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 32
+    """Rules that must have trained before the controller learns: drawn nearly evenly, they show
+    more of the language than the few that are alike and happen to train first."""
 
     fresh: Unit = 0.8
     """Share of new rules among the sampled ones; while it is smaller, the entropy bonus rises."""
@@ -112,6 +116,10 @@ class Evolution(Frozen):
     population: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 64
     tournament: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 8
     """Members drawn, the best of which has a child."""
+
+    first: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 32
+    """Rules that must have trained before the first child, or the whole population if that is
+    smaller; after eight times as many that did not, children are made of what there is."""
 
     crossover: Unit = 0.2
     """Share of children with two parents."""

@@ -39,7 +39,7 @@ RULES, SEEDS, POPULATION = 200, 10, 16
 MOST = 100_000
 """More than a search judges until so many are trained."""
 
-TOP, TRAINED, FRESH = 10, 2, 5
+TOP, TRAINED, FRESH = 10, 3, 5
 """Rules that are trained again; seeds of a rule in the search; fresh seeds."""
 
 STEPS, GRID_STEPS = 200, 60

@@ -11,7 +11,7 @@ from search.words import Lists
 
 TEMPLATE = Candidate(rule="m", decay="decoupled", weight_decay=0.1, seed=3)
 SMALL = Lists(("g", "m", "1"), ("{x}", "sign({x})"), ("{x} * {y}", "{x} + {y}"))
-FAST = Reinforcement(hidden=24, learning_rate=0.01)
+FAST = Reinforcement(hidden=24, learning_rate=0.01, first=0)
 
 
 def nos(groups: int = 2) -> Language:

@@ -53,12 +53,36 @@ def test_the_oldest_die_however_good() -> None:
 
 
 def test_rules_that_diverged_have_no_children() -> None:
-    strategy = evolution(nos(), 200, population=8, tournament=1)
+    strategy = evolution(nos(), 200, population=8, tournament=1, first=1)
     first = strategy.ask(8)
     bad = [Outcome(number=p.number, state=TrialState.INFEASIBLE, reason="nan") for p in first[:7]]
     strategy.tell([*bad, judged(first[7], 1.0)])
     parents = {n for p in strategy.ask(16) for n in p.memo["parents"]}
     assert parents == {7}
+
+
+def test_children_are_born_once_enough_rules_have_trained() -> None:
+    strategy = evolution(nos(), 200, first=6)
+
+    def answered(living: int) -> set[str]:
+        proposals = strategy.ask(8)
+        bad = [
+            Outcome(number=p.number, state=TrialState.INFEASIBLE, reason="nan")
+            for p in proposals[living:]
+        ]
+        strategy.tell([*bad, *(judged(p, 1.0) for p in proposals[:living])])
+        return {"string" if p.memo["change"] == "string" else "child" for p in proposals}
+
+    assert answered(0) == answered(4) == answered(2) == {"string"}
+    assert answered(8) == {"child"}
+
+
+def test_where_hardly_a_rule_trains_children_are_made_of_those_few() -> None:
+    strategy = evolution(nos(), 200, first=4)
+    first = strategy.ask(32)
+    bad = [Outcome(number=p.number, state=TrialState.INFEASIBLE, reason="nan") for p in first[1:]]
+    strategy.tell([judged(first[0], 1.0), *bad])
+    assert {p.memo["parents"][0] for p in strategy.ask(8)} == {0}
 
 
 def test_late_answers_make_the_same_population() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dsl.candidate import Proposal
-from dsl.outcome import Outcome
+from dsl.outcome import Outcome, TrialState
 from search.discovery import rule_of
 from search.language import Language
 from search.reward import FLOOR
@@ -69,6 +69,33 @@ def test_known_rules_teach_again_when_they_are_drawn_again() -> None:
     known = [FLOOR["negative_log"]] * numbers[-1]
     known += [min(rewards[r["number"]], most) for r in repeats if r["number"] >= 0]
     assert sorted(heard) == pytest.approx(sorted([*known, *[-math.log(0.05)] * len(second)]))
+
+
+def test_nothing_is_learnt_before_enough_rules_have_trained() -> None:
+    settings = FAST.model_copy(update={"first": 12, "replay": 4})
+    strategy = reinforcement(nos(), 200, settings=settings)
+    before = strategy.learner.controller.embedding.weight.clone()
+    for living in (8, 2):  # those at the floor have not trained
+        asked = strategy.ask(8)
+        bad = [
+            Outcome(number=p.number, state=TrialState.INFEASIBLE, reason="nan")
+            for p in asked[living:]
+        ]
+        strategy.tell([*bad, *(judged(p, 0.1 + p.number) for p in asked[:living])])
+    assert strategy.learner.controller.embedding.weight.equal(before)
+    assert [number for _, number, _ in strategy._best] == [0, 1, 2, 3], "but the best are known"
+    strategy.tell([judged(p, 1.0) for p in strategy.ask(2)])
+    assert not strategy.learner.controller.embedding.weight.equal(before)
+
+
+def test_one_in_eight_of_what_trained_is_imitated() -> None:
+    strategy = reinforcement(nos(), 200)
+    for trained, imitated in ((8, 1), (24, 3), (120, 10)):
+        asked = strategy.ask(trained - strategy._ledger.next)
+        strategy.tell([judged(p, 0.01 + 0.01 * p.number) for p in asked])
+        best = strategy._imitated()
+        assert best is not None
+        assert best.tolist() == [tokens for _, _, tokens in strategy._best[:imitated]]
 
 
 def test_memory_of_what_is_learnt_stays_small() -> None:
