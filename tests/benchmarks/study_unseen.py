@@ -95,8 +95,8 @@ class Result:
 
     entrant: Entrant
     task: str
-    point: str
-    """The chosen one; empty if nothing trained."""
+    chosen: Candidate | None
+    """The best point of all, from fresh seeds; None if nothing trained."""
 
     outcome: Outcome | None
     """From the fresh seeds; None if nothing trained."""
@@ -104,6 +104,14 @@ class Result:
     steps: int
     seconds: float
     """What tuning and the last runs cost: training steps, core-seconds."""
+
+    @property
+    def point(self) -> str:
+        """The chosen point in words."""
+        if self.chosen is None:
+            return ""
+        name, decay = self.chosen.schedule.name, self.chosen.weight_decay
+        return f"lr {self.chosen.lr:g}, {name}, decay {decay:g}"
 
     def by_seed(self, metric: str) -> tuple[float, ...]:
         """Return a metric's values; none where nothing trained."""
@@ -164,16 +172,15 @@ def tuned(effort: Effort, entrant: Entrant, task: str) -> Result:
     steps, seconds = sum(o.cost_steps for o in tries), sum(o.cost_seconds for o in tries)
     complete = [(o.metrics[METRIC], o.number) for o in tries if o.state is TrialState.COMPLETE]
     if not complete:
-        return Result(entrant, task, "", None, steps, seconds)
+        return Result(entrant, task, None, None, steps, seconds)
     best = min(complete)[1]
     chosen = variants[best].model_copy(update={"lr": tries[best].lr, "seed": FRESH_SEED})
     [outcome] = _judge(task, [chosen], effort, effort.seeds, test=True)
-    point = f"lr {chosen.lr:g}, {chosen.schedule.name}, decay {chosen.weight_decay:g}"
     complete_now = outcome if outcome.state is TrialState.COMPLETE else None
     return Result(
         entrant,
         task,
-        point,
+        chosen,
         complete_now,
         steps + outcome.cost_steps,
         seconds + outcome.cost_seconds,

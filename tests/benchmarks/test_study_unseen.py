@@ -10,6 +10,7 @@ from tests.benchmarks.study_unseen import (
     FRESH_SEED,
     METRIC,
     TEST,
+    TUNING_SEED,
     Effort,
     Entrant,
     Result,
@@ -26,7 +27,7 @@ SMALL = Effort(steps=20, rates=(0.01, 0.1), schedules=("constant",), tuning_seed
 def result(name: str, task: str, *losses: float) -> Result:
     told = {METRIC: losses, TEST: losses}
     outcome = Outcome(number=0, state=TrialState.COMPLETE, by_seed=told, seeds=len(losses))
-    return Result(Entrant(name, name), task, "", outcome, 0, 0.0)
+    return Result(Entrant(name, name), task, None, outcome, 0, 0.0)
 
 
 def test_an_optimizer_is_tuned_on_other_seeds_than_those_that_count() -> None:
@@ -35,7 +36,8 @@ def test_an_optimizer_is_tuned_on_other_seeds_than_those_that_count() -> None:
     assert found.outcome is not None
     assert len(found.by_seed(TEST)) == 3
     assert found.steps == 20 * (2 * 2 * 1 + 3)
-    assert FRESH_SEED >= 20_000 + 64
+    assert found.chosen is not None
+    assert found.chosen.seed == FRESH_SEED >= TUNING_SEED + 64
     assert found.point in {
         f"lr {lr}, constant, decay {decay}" for lr in (0.01, 0.1) for decay in (0, 0.1)
     }
