@@ -2,6 +2,10 @@
 
 Bello et al. 2017, section 3.2, lists the decays; section 5 puts them into the rules found, before
 the signs' agreement or the whole update.
+
+`random` and `reinforcement` search it. Evolution is refused: its changes are of trees, and would
+change the rule itself, which is what this language holds fixed; one decay in a rule of ten parts
+makes 90 strings and two make 3,645, which even sampling goes through.
 """
 
 from collections.abc import Sequence

@@ -24,7 +24,8 @@ class LanguageSettings(Frozen):
     preset: Literal["nos", "sign", "full", "decays"] = "nos"
     """`nos`: the operands, unary and binary operators of Bello et al. 2017; `sign`: g, m and their
     signs; `full`: averages, traces and norms of any expression, with their constants; `decays`:
-    one `rule` with decays ld, cd, rd put before its parts (see `search.decays`)."""
+    one `rule` with decays ld, cd, rd put before its parts (see `search.decays`; not for
+    evolution, which would change the rule itself)."""
 
     groups: Annotated[int, Field(strict=True, ge=1, le=4)] = 2
     """Groups of five tokens (two operands, two unary operators, a binary one); of `decays`, how

@@ -65,13 +65,15 @@ def random() -> Strategy:
 
 def reinforcement() -> Strategy:
     language = Language(LanguageSettings(groups=2))
-    settings = Reinforcement(hidden=12, learning_rate=0.05)
+    settings = Reinforcement(hidden=12, learning_rate=0.05, first=4)
     return ReinforcementStrategy(language, Objective(), 30, TEMPLATE, 5, settings)
 
 
 def evolution() -> Strategy:
     language = Language(LanguageSettings(groups=2))
-    settings = Evolution(population=8, tournament=3, crossover=0.5, start=("adam", "w * g"))
+    settings = Evolution(
+        population=8, tournament=3, crossover=0.5, first=4, start=("adam", "w * g")
+    )
     return EvolutionStrategy(language, Objective(), 30, TEMPLATE, 5, settings)
 
 
