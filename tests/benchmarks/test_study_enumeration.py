@@ -6,7 +6,7 @@ import torch
 from dsl.candidate import Candidate, Proposal
 from search.identity import named
 from search.settings import LanguageSettings
-from tests.benchmarks.study_enumeration import METRIC, enumerated, evaluation, run, stand
+from tests.benchmarks.study_enumeration import METRIC, _strategy, enumerated, evaluation, run, stand
 from workers.evaluation import judge
 
 SMALL = LanguageSettings(
@@ -35,10 +35,17 @@ def test_a_search_that_trains_every_rule_finds_the_best_of_the_truth() -> None:
     assert (every.rank, every.loss, every.outside) == (1, *truth.best[0][:1], 0)
     assert every.judged == rules
 
+    assert truth.rule("m + g") == "g + m"
+    assert truth.rule("g + m + sign(g)") is None
+    outside = [
+        _strategy(name, 0, truth, SMALL)._is_new("g + m + sign(g)")
+        for name in ("evolution", "evolution, free")
+    ]
+    assert outside == [False, True]
+
 
 def test_every_strategy_stands_somewhere() -> None:
     standings = run(range(1), 6, SMALL)
     names = ["random", "evolution", "evolution, free", "reinforcement"]
     assert [one.strategy for one in standings] == names
     assert all(one.rank >= 1 and one.judged >= 6 for one in standings)
-    assert [one.outside for one in standings if one.strategy != "evolution, free"] == [0, 0, 0]
