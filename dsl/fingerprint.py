@@ -7,23 +7,29 @@ rounding hides, so both are used.
 """
 
 import hashlib
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 
 from dsl.canonical import canonical_text
-from dsl.probe import trajectory
-from dsl.text import parse
-from dsl.validate import checked
+from dsl.probe import TIMES, TOTAL, numbers, probe
+from dsl.trajectory import trajectory
+from dsl.validate import program_of
 
-__all__ = ["fingerprint"]
+__all__ = ["edition", "fingerprint"]
 
 _BITS = 24
 """Binary digits that count, as many as a float32 has: what training sees. Rounding errors of
 equal rules are some 1e8 times smaller."""
 
+_DROPPED = 53 - _BITS
+"""Binary digits of a float64 that do not."""
+
 _NOTHING = 1e-13
 """What is smaller, relative to the largest update of its coordinate, is a rounding error of 0."""
+
+_SCALE_FROM = 8
+"""A rule's scale is the median of every so many updates: finding one of all takes longer."""
 
 
 @lru_cache(maxsize=65536)
@@ -31,7 +37,7 @@ def fingerprint(text: str, *, scale_free: bool = True, canonical: bool = False) 
     """Return 16 hexadecimal digits that equal rules share.
 
     A rule that shows nothing along the probe, no finite number but 0, shares its fingerprint with
-    its canonical form only.
+    its canonical form only. Fingerprints of another `edition` are other names for the same rules.
 
     Args:
         text: The rule, taken with its hyperparameters' defaults.
@@ -43,28 +49,52 @@ def fingerprint(text: str, *, scale_free: bool = True, canonical: bool = False) 
         RuleError: The text is no rule, or one that the checks refuse.
     """
     form = text if canonical else canonical_text(text)
-    updates, unseen = trajectory(checked(parse(form)), form)
+    updates, unseen = trajectory(program_of(form), form)
     sizes = updates.abs()
     finite = sizes.isfinite()
     largest = torch.where(finite, sizes, 0.0).amax(0)
     updates = torch.where(sizes <= _NOTHING * largest, 0.0, updates)
-    shown = sizes[finite & (updates != 0.0)]
-    if not shown.numel():
+    scale = _scale(updates, finite)
+    if scale is None:
         return _hashed(form.encode())
     if scale_free:
-        # not the largest, beside which all others could be lost
-        updates = updates / shown.median()
+        updates = updates / scale
     return _hashed(_rounded(updates) + repr(unseen).encode())
+
+
+@cache
+def edition() -> bytes:
+    """Return two bytes that say which probe and which rounding fingerprints come from.
+
+    Names made along two probes must not be mixed: two rules that one of them merges are two names
+    along the other.
+    """
+    seen = [*probe(), numbers("uniform", 0), numbers("normal", 0)]
+    said = repr((TIMES, TOTAL, _BITS, _NOTHING, _SCALE_FROM)).encode()
+    return hashlib.sha256(b"".join(map(_rounded, seen)) + said).digest()[:2]
+
+
+def _scale(updates: torch.Tensor, finite: torch.Tensor) -> float | None:
+    """Return the size of a typical update, None where none is a finite number but 0.
+
+    Not the largest, beside which all others could be lost.
+    """
+    shown = finite & (updates != 0.0)
+    for every in (_SCALE_FROM, 1):
+        found = updates.view(-1)[::every][shown.view(-1)[::every]]
+        if found.numel():
+            return float(found.abs().median())
+    return None
 
 
 def _rounded(values: torch.Tensor) -> bytes:
     """Return the bytes of numbers rounded to the binary digits that count."""
-    fractions, exponents = torch.frexp(values)
-    rounded = torch.ldexp((fractions * 2.0**_BITS).round(), exponents)
-    # NaN has many bit patterns, 0 has two
-    rounded = torch.where(rounded.isnan(), torch.nan, rounded + 0.0)
-    return rounded.numpy().tobytes()
+    # adding 0 makes 0 of -0; a carry out of the fraction raises the exponent, as it should
+    bits = (values + 0.0).view(torch.int64)
+    bits = (bits + (1 << (_DROPPED - 1))) & -(1 << _DROPPED)
+    # NaN has many bit patterns
+    return bits.masked_fill_(values.isnan(), -1).numpy().tobytes()
 
 
 def _hashed(said: bytes) -> str:
-    return hashlib.sha256(said).hexdigest()[:16]
+    return hashlib.sha256(edition() + said).hexdigest()[:16]

@@ -1,11 +1,14 @@
 """Static checks: what can be said of a rule without running it."""
 
+from functools import lru_cache
+
 from dsl.algebra import Normalizer
 from dsl.errors import RuleError
 from dsl.expression import Expression
 from dsl.program import Program, resolve
+from dsl.text import parse
 
-__all__ = ["check", "checked"]
+__all__ = ["check", "checked", "program_of"]
 
 
 def check(expression: Expression) -> None:
@@ -46,3 +49,9 @@ def checked(expression: Expression) -> Program:
             "Use g, or an average of it such as m or ema(g, beta).",
         )
     return program
+
+
+@lru_cache(maxsize=256)  # whoever checks a rule asks what it does next
+def program_of(text: str) -> Program:
+    """Return `checked` of a text; the program is shared, so it is read only."""
+    return checked(parse(text))

@@ -10,10 +10,9 @@ from dsl.candidate import Candidate, Proposal
 from dsl.canonical import canonical_text
 from dsl.errors import RuleError
 from dsl.outcome import Outcome
-from dsl.text import parse
-from dsl.validate import checked
+from dsl.validate import program_of
 from search.controller import Sample, uniform
-from search.identity import named
+from search.identity import is_current, named
 from search.language import Sayable
 from search.ledger import Ledger, check_count, derived_seed, teaches
 from search.reward import natural_reward, reward
@@ -49,7 +48,7 @@ def rule_of(text: str) -> str | None:
     """
     try:
         rule = canonical_text(text)
-        checked(parse(rule))
+        program_of(rule)
     except RuleError:
         return None
     return rule
@@ -129,8 +128,9 @@ class RuleStrategy(ABC):
         told = []
         for proposal, outcome in history:
             self.sampled = max(self.sampled, proposal.memo.get("sampled", 0))
-            name = proposal.behaviour
-            key = bytes.fromhex(name) if name else named(proposal.candidate, canonical=True)
+            key = bytes.fromhex(proposal.behaviour or "")
+            if not is_current(key):  # a job that an earlier version began
+                key = named(proposal.candidate, canonical=True)
             self._numbers.setdefault(key, proposal.number)
             if outcome is not None and teaches(outcome):
                 told.append((proposal, self._reward(outcome)))

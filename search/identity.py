@@ -3,7 +3,7 @@
 import hashlib
 
 from dsl.candidate import Candidate
-from dsl.fingerprint import fingerprint
+from dsl.fingerprint import edition, fingerprint
 
 
 def behaviour(candidate: Candidate, *, canonical: bool = False) -> str:
@@ -34,5 +34,15 @@ def behaviour(candidate: Candidate, *, canonical: bool = False) -> str:
 
 
 def named(candidate: Candidate, *, canonical: bool = False) -> bytes:
-    """Return 16 bytes that stand for `behaviour`: a long search remembers little."""
-    return hashlib.sha256(behaviour(candidate, canonical=canonical).encode()).digest()[:16]
+    """Return 16 bytes that stand for `behaviour`: a long search remembers little.
+
+    The first two are the fingerprints' edition, so that names in a database tell whether they
+    were made as they are now.
+    """
+    said = behaviour(candidate, canonical=canonical)
+    return edition() + hashlib.sha256(said.encode()).digest()[:14]
+
+
+def is_current(name: bytes) -> bool:
+    """Tell whether `named` would give such a name now, and not one of another edition."""
+    return name.startswith(edition())

@@ -5,6 +5,7 @@ from dsl.canonical import canonical_text
 from dsl.fingerprint import fingerprint
 from search.controller import Sample
 from search.discovery import RandomStrategy, rule_of
+from search.identity import named
 from search.language import Language
 from search.reinforcement import ReinforcementStrategy
 from search.settings import LanguageSettings, Objective
@@ -62,6 +63,17 @@ def test_a_rule_that_behaves_as_a_known_one_is_not_tried(
     again.restore(rows[:9], None)
     rest = {fingerprint(p.candidate.rule, scale_free=not scales) for p, _ in search(again)}
     assert rest == prints - {fingerprint(rule, scale_free=not scales) for rule in tried[:9]}
+
+
+def test_a_job_that_an_earlier_version_began_tries_no_rule_twice() -> None:
+    language = Language(LanguageSettings(groups=1), TWINS)
+    whole = search(RandomStrategy(language, Objective(), 1000, TEMPLATE, 0))
+    begun = [(p.model_copy(update={"behaviour": "00" * 16}), o) for p, o in whole[:9]]
+    again = RandomStrategy(language, Objective(), 1000, TEMPLATE, 0)
+    again.restore(begun, None)
+    rest = search(again)
+    names = [named(proposal.candidate) for proposal, _ in [*begun, *rest]]
+    assert len(names) == len(set(names)) == len(whole)
 
 
 def test_rules_that_a_static_check_refuses_have_no_canonical_text() -> None:

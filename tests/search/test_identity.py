@@ -3,7 +3,8 @@
 import pytest
 
 from dsl.candidate import Candidate, ScheduleSpec
-from search.identity import behaviour
+from search.identity import behaviour, is_current
+from search.identity import named as name_of
 
 
 def named(rule: str = "g", **numbers: object) -> str:
@@ -49,3 +50,15 @@ def test_not_the_same(one: str, other: str) -> None:
 def test_the_name_is_the_same_for_a_canonical_form() -> None:
     candidate = Candidate(rule="adam")
     assert behaviour(candidate, canonical=True) == behaviour(candidate)
+
+
+def test_a_name_says_of_which_edition_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = Candidate(rule="g")
+    name = name_of(candidate)
+    assert len(name) == 16
+    assert is_current(name)
+    assert not is_current(b"")
+    assert name != name_of(Candidate(rule="m")) != name_of(candidate, canonical=True) == name
+    monkeypatch.setattr("search.identity.edition", lambda: b"no")
+    assert not is_current(name)
+    assert name_of(candidate) == b"no" + name[2:]
