@@ -21,8 +21,8 @@ def with_shared(matrices: Tensor, shared: Tensor) -> Tensor:
         matrices: [rows, m, k].
         shared: [n, k].
     """
-    _, m, k = matrices.shape
-    if matrices.is_cpu and matrices.dtype == torch.float32 and _agree(m, k, len(shared)):
+    rows, m, k = matrices.shape
+    if rows and matrices.is_cpu and matrices.dtype == torch.float32 and _agree(m, k, len(shared)):
         return _at_once(matrices, shared)
     return _apart(matrices, shared)
 

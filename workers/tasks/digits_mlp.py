@@ -93,10 +93,10 @@ class _StackedMLP:
 
 
 def _chunks(weights: Mapping[str, Tensor], batch: int) -> Iterator[slice]:
-    """Yield the rows that are computed at once."""
+    """Yield the rows that are computed at once; nothing of a stack that lost all its rows."""
     first = next(iter(weights.values()))
     size = max(1, AT_ONCE.get(first.device.type, 16_384) // batch)
-    for start in range(0, len(first), size):
+    for start in range(0, max(1, len(first)), size):
         yield slice(start, start + size)
 
 

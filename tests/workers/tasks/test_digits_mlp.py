@@ -4,6 +4,7 @@ from sklearn.datasets import load_digits
 
 from workers.layout import Layout
 from workers.stacking import StackedModule
+from workers.tasks import digits_mlp
 from workers.tasks.digits_mlp import DigitsMLP
 
 TASK = DigitsMLP()
@@ -78,3 +79,29 @@ def test_equal_logits_are_no_answer_however_large_they_are() -> None:
     found = TASK.stacked().measure(layout.views(flat), {}, TASK.examples("validation"))
     assert float(found["loss"][0]) == pytest.approx(2.302585, abs=1e-6)
     assert float(found["accuracy"][0]) < 0.2
+
+
+def test_a_stack_that_lost_all_its_rows_is_measured_to_nothing() -> None:
+    weights = Layout(TASK.initial(0)).views(torch.zeros(0, 2432))
+    found = TASK.stacked().measure(weights, {}, TASK.examples("validation"))
+    assert {name: len(values) for name, values in found.items()} == {"loss": 0, "accuracy": 0}
+
+
+def test_rows_that_are_computed_one_after_the_other_have_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = Layout(TASK.initial(0))
+    flat = torch.stack([layout.pack(dict(TASK.initial(k).named_parameters())) for k in range(7)])
+    images, targets = TASK.examples("train")
+    found = []
+    for size in (16_384, 128):
+        monkeypatch.setitem(digits_mlp.AT_ONCE, "cpu", size)
+        gradients = torch.zeros_like(flat)
+        batch = (images[:64], targets[:64])
+        losses = TASK.stacked().step(
+            layout.views(flat), {}, batch, shared=True, gradients=layout.views(gradients)
+        )
+        measured = TASK.stacked().measure(layout.views(flat), {}, TASK.examples("validation"))
+        found.append((losses, gradients, *measured.values()))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
