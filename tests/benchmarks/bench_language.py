@@ -51,7 +51,7 @@ from workers.population import RowResult, train_population
 from workers.protocol import Protocol
 from workers.tasks.registry import TASKS
 
-SAMPLED, GROUPS, TRAINED, STEPS = 100_000, (1, 2, 3), 400, 40
+SAMPLED, GROUPS, TRAINED, STEPS = 100_000, (1, 2, 3), 1200, 40
 RATES = (1e-4, 1e-2)
 """Times the change of a typical weight: rules of all scales are trained at comparable steps."""
 
@@ -163,7 +163,10 @@ def scales(pair: Pair) -> tuple[float, float]:
 
 
 def _typical(text: str) -> float | None:
-    """Return the size of a usual update, None if there is none that is a finite number but 0."""
+    """Return the mean size of usual updates, None if none is a finite number but 0.
+
+    Where few are far larger than all others, as with g^3, steps of their size must not diverge.
+    """
     rule = compile_rule(text)
     update, (gradients, weights) = rule.bind(), probe()
     state, memory, sizes = rule.initial_state(gradients[0]), dict[str, float](), []
@@ -174,7 +177,7 @@ def _typical(text: str) -> float | None:
     shown = found.isfinite() & (found != 0.0)
     usual = _between(gradients, 1e-3, 1e-1) & _between(weights, 1e-2, 1.0) & shown
     chosen = found[usual if usual.any() else shown]
-    return float(chosen.median()) if chosen.numel() else None
+    return float(chosen.mean()) if chosen.numel() else None
 
 
 def _between(values: Tensor, low: float, high: float) -> Tensor:
