@@ -9,7 +9,6 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +16,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from service.cluster import Unreachable, connect, first_line, quieten
+from service.drivers import Driver, Drivers
+from service.jobs import TuneJob
 from service.resources import JobState
 from service.settings import Settings
 from service.store.errors import LeaseLost, StorageFull, StoreError, Unavailable
@@ -24,7 +25,6 @@ from service.store.query import MAX_PAGE_SIZE, Query
 from service.store.queue import Claim
 from service.store.store import Store
 from workers.desk import Asked, Lost, Message, Note, Told
-from workers.driver import employ, release
 
 BUILD = "service.assembly:build"
 """Makes a job's plan, in the driver."""
@@ -33,7 +33,11 @@ DEATHS = 3
 """How often a driver may die without a result in between and be started again."""
 
 POLL_SECONDS = 0.25
-"""How often the queue is looked at, and a run's messages are waited for."""
+"""How often the queue is looked at, beside when this process queues a job, and how long a run's
+messages are waited for."""
+
+QUIET_SECONDS = 1.0
+"""How long nothing must run until the next job's driver is seen to."""
 
 BEAT_SECONDS = 1.0
 """How often a run renews its lease and hears whether somebody wants it to stop."""
@@ -68,12 +72,12 @@ class Dispatcher:
     def __init__(self, store: Store, settings: Settings, *, build: str = BUILD) -> None:
         self._store = store
         self._settings = settings
-        self._build = build
         self._owner = owner_name(settings)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._runs: list[threading.Thread] = []
         self._own_ray = False
+        self._drivers = Drivers(build, settings.concurrent_jobs, lasting=not settings.ray_address)
         self._outage: set[str] = set()
         """The jobs that were told that Ray cannot be reached; empty while it can."""
 
@@ -93,6 +97,7 @@ class Dispatcher:
     def stop(self, timeout: float = 30.0) -> None:
         """Stop the drivers, give their jobs back to the queue, and wait until that is done."""
         self._stopping.set()
+        self._store.queued.set()
         if self._thread is not None:
             self._thread.join(timeout)
             self._thread = None
@@ -101,19 +106,42 @@ class Dispatcher:
         # Ray's processes die with the thread that started them (PR_SET_PDEATHSIG), so Ray is
         # started and ended here and not in a job's thread.
         try:
+            self._get_ready()
+            quiet_since = -QUIET_SECONDS
             while not self._stopping.is_set():
+                self._store.queued.clear()
                 self._runs = [thread for thread in self._runs if thread.is_alive()]
                 claim = self._claim()
-                if claim is None:
-                    self._stopping.wait(POLL_SECONDS)
-                else:
+                if claim is not None:
                     self._begin_or_drop(claim)
+                    continue
+                if self._runs:
+                    quiet_since = time.monotonic()
+                elif time.monotonic() - quiet_since >= QUIET_SECONDS:
+                    self._tend()
+                self._store.queued.wait(POLL_SECONDS)
         finally:
             for thread in self._runs:
                 thread.join()
+            if ray.is_initialized():
+                self._drivers.close()
             if self._own_ray:
                 ray.shutdown()
                 self._own_ray = False
+
+    def _get_ready(self) -> None:
+        """Start or join Ray before the first job comes; if that fails, its job is told."""
+        try:
+            self._own_ray |= connect(self._settings)
+        except Unreachable as why:
+            _log.info("%s", why)
+
+    def _tend(self) -> None:
+        if ray.is_initialized():
+            try:
+                self._drivers.tend()
+            except RayError as error:
+                _log.info("no driver can be made ready: %s", first_line(error))
 
     def _claim(self) -> Claim | None:
         if len(self._runs) >= self._settings.concurrent_jobs:
@@ -142,7 +170,7 @@ class Dispatcher:
             self._wait_for_cluster(claim, why)
             return
         quieten()
-        run = Run(self._store, claim, self._settings, self._build, self._stopping)
+        run = Run(self._store, claim, self._settings, self._drivers, self._stopping)
         thread = threading.Thread(target=run.to_end, name=f"job {claim.job_id}", daemon=True)
         self._runs.append(thread)
         thread.start()
@@ -183,17 +211,20 @@ class Run:
         store: Store,
         claim: Claim,
         settings: Settings,
-        build: str,
+        drivers: Drivers,
         stopping: threading.Event,
     ) -> None:
         self._store = store
         self._claim = claim
         self._lease_seconds = settings.lease_seconds
-        self._jobs = settings.concurrent_jobs
-        self._build = build
+        self._drivers = drivers
         self._stopping = stopping
         self._deaths = 0
         self._driver_count = 0
+        self._driver: Driver | None = None
+        self._points = 0
+        """How many points the driver knows."""
+
         self._renewed = time.monotonic()
 
     def to_end(self) -> None:
@@ -215,10 +246,13 @@ class Run:
     def _attempts(self) -> tuple[JobState, str | None]:
         """Start a driver, and another when one dies, until one comes to an end."""
         while True:
-            name = f"{self._claim.job_id}-{uuid.uuid4().hex}"
-            driver = employ(name, self._jobs)
+            driver = self._drivers.take()
+            leave = self._drivers.dismiss
             try:
-                return self._follow(self._start(driver)), None
+                state = self._follow(self._start(driver))
+                if state is JobState.SUCCEEDED:
+                    leave = self._drivers.give_back
+                return state, None
             except RayTaskError as error:
                 # The search itself raised; it would again.
                 _log.error("job %s has failed: %s", self._claim.job_id, error)
@@ -235,19 +269,29 @@ class Run:
                     logging.WARNING,
                 )
             finally:
-                ray.kill(driver)
-                release(name)
+                leave(driver)
 
-    def _start(self, driver: Any) -> Any:
+    def _start(self, driver: Driver) -> Any:
         history = self._patiently(lambda: self._store.history(self._claim.job_id))
         if history.trials and self._driver_count == 0:
             done = sum(outcome is not None for _, outcome in history.trials)
             again = len(history.trials) - done
             self._note(f"The job goes on: {done} trials are done, {again} are started again.")
         self._driver_count += 1
-        run = driver.run.options(num_returns="streaming")
+        self._driver = driver
+        # Not the claim's: points may have been added since.
+        spec = self._patiently(lambda: self._store.job(self._claim.job_id)).spec
+        self._points = len(spec.enqueue) if isinstance(spec, TuneJob) else 0
+        run = driver.actor.run.options(num_returns="streaming")
         past = (history.trials, history.snapshot, history.known)
-        return run.remote(self._build, self._claim.spec.model_dump_json(), past)
+        return run.remote(self._drivers.build, spec.model_dump_json(), past, self._claim.job_id)
+
+    def _hand_on_points(self) -> None:
+        """Tell the driver of points that were added while it runs."""
+        points = self._patiently(lambda: self._store.points(self._claim.job_id))
+        if len(points) > self._points and self._driver is not None:
+            self._driver.actor.enqueue.remote(points, self._claim.job_id)
+            self._points = len(points)
 
     def _follow(self, stream: Any) -> JobState:
         """Write a driver's messages until it ends or somebody wants the job to stop.
@@ -312,6 +356,7 @@ class Run:
             return None
         state = self._patiently(lambda: self._store.renew(self._claim, self._lease_seconds))
         self._renewed = time.monotonic()
+        self._hand_on_points()
         return _STOPS.get(state)
 
     def _patiently(self, act: Callable[[], T]) -> T:

@@ -26,7 +26,9 @@ HOMES = {
         "search/tune_searcher.py",
         "workers/trainable.py",
         "workers/driver.py",
+        "workers/tuner.py",
         "service/dispatcher.py",
+        "service/drivers.py",
         "service/cluster.py",
     ),
     "optuna": (

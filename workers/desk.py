@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -37,6 +37,9 @@ class Note(Frozen):
     sentence: str
 
 
+Point = dict[str, int | float | str]
+"""Values by the names of a space's parameters."""
+
 Message = Asked | Told | Lost | Note
 
 
@@ -55,6 +58,9 @@ class PopulationSource(Protocol):
     ) -> None:
         """Take a population's outcomes."""
 
+    def enqueue(self, points: Sequence[Point]) -> None:
+        """Ask these points next, all that the job ever had, of which the first are known."""
+
     def taken_over(self) -> list[tuple[Proposal, Outcome]]:
         """Return, once, what needed no worker, with its outcomes."""
 
@@ -65,10 +71,18 @@ class PopulationSource(Protocol):
 class Desk:
     """What a running search works with; never pickled."""
 
-    def __init__(self, source: PopulationSource, allowed: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        source: PopulationSource,
+        allowed: Callable[[], int],
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         self.source = source
         self.allowed = allowed
-        """How many populations may be out now; None for no bound."""
+        """How many populations may be out now."""
+
+        self.config = dict(config or {})
+        """What a worker needs to know besides the population."""
 
         self.waiting: set[str] = set()
         """Of what is out, what has no worker yet."""
@@ -76,8 +90,17 @@ class Desk:
         self.workerless_since: float | None = time.monotonic()
         """Since when no worker works; None when that was said."""
         self.messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.points: queue.SimpleQueue[Sequence[Point]] = queue.SimpleQueue()
+        """What a person adds while the job runs, on its way to the search."""
+
         self.out: dict[str, tuple[int, ...]] = {}
         self.failure: BaseException | None = None
+
+    def hand_on_points(self) -> None:
+        """Tell the search of the points that came in, in the thread that asks it."""
+        while not self.points.empty():
+            if points := self.points.get():
+                self.source.enqueue(points)
 
     def worked(self, trial_id: str) -> None:
         """Note that a worker works on a population, or has until now."""

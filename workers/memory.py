@@ -1,6 +1,7 @@
 """How much memory there is, what a computation takes of it, and how its lack shows."""
 
 import gc
+import os
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,15 @@ def free_bytes(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return min([_available(), *_left_in_groups()])
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has, or 0 where the system does not say."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def release(device: torch.device) -> None:

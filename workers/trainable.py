@@ -2,15 +2,17 @@
 
 import importlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import ray
 import torch
 from ray import tune
 
-from dsl.candidate import Proposal
+from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome
-from workers.protocol import Evaluation
+from workers.memory import resident
+from workers.protocol import Evaluation, Protocol, TaskSpec
 
 Judge = Callable[..., list[Outcome]]
 """What `workers.evaluation.judge` is: (evaluation, proposals, *, device) -> outcomes."""
@@ -38,6 +40,9 @@ class PopulationTrainable(tune.Trainable):
     JSON) and `judge` (its name, see `resolve`). The result holds `outcomes` (list of `Outcome` as
     JSON) and `lost` (list of {"number", "error"}: proposals whose judging raised, which is our
     fault and never the candidate's).
+
+    Where the population is empty the worker is to wait for the next config. It gets ready, and
+    the result holds `waits` and the bytes of memory that the process has, `resident`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -50,7 +55,10 @@ class PopulationTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Judge the population and say that the trial is done."""
+        """Judge the population and say that the trial is done, or get ready to wait."""
+        if not self._job["population"]:
+            get_ready()
+            return {"waits": True, "resident": resident()}
         evaluation = Evaluation.model_validate(self._job["evaluation"])
         proposals = [Proposal.model_validate(entry) for entry in self._job["population"]]
         torch.set_num_threads(evaluation.threads)
@@ -62,6 +70,16 @@ class PopulationTrainable(tune.Trainable):
             "lost": lost,
             "done": True,
         }
+
+
+@cache
+def get_ready() -> None:
+    """Judge a rule for one step, once in a process: the first time takes as long as a hundred."""
+    proposal = Proposal(number=0, candidate=Candidate(rule="g", lr=0.1))
+    evaluation = Evaluation(
+        task=TaskSpec(name="digits-mlp"), protocols={Stage.SEARCH: Protocol(steps=1)}
+    )
+    resolve(JUDGE)(evaluation, [proposal])
 
 
 def judge_apart(

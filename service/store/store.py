@@ -4,6 +4,7 @@ Each method is one transaction: it happens whole or not at all. Besides the erro
 names, any method may raise `StorageFull` or `Unavailable` (see `service.store.errors`).
 """
 
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -36,6 +37,8 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self.queued = threading.Event()
+        """Set when this process has queued a job; cleared by whoever waits for that."""
 
     # The database
 
@@ -93,7 +96,9 @@ class Store:
                 "characters, say a UUID"
             )
         with self._database.write() as transaction:
-            return jobs.create(transaction, spec, key)
+            created = jobs.create(transaction, spec, key)
+        self.queued.set()
+        return created
 
     def job(self, job_id: str) -> Job:
         """Return a job, or raise NotFound."""
@@ -174,7 +179,10 @@ class Store:
             StateConflict: the action does not fit the job's state.
         """
         with self._database.write() as transaction:
-            return queue.request(transaction, job_id, action)
+            job = queue.request(transaction, job_id, action)
+        if job.state is JobState.QUEUED:
+            self.queued.set()
+        return job
 
     # Trials and events
 

@@ -256,6 +256,22 @@ def test_pause_and_resume_run_no_told_trial_again(
     assert all(after[number] == before[number] == 1 for number in done)
 
 
+def test_points_are_tried_next_though_the_job_runs_already(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+) -> None:
+    store, _ = dispatch(SLOW)
+    job_id = submit(store, TUNE)
+    asked = wait_for(store, job_id, with_complete(3)).trials
+    store.enqueue(job_id, [{"lr": 0.625}, {"lr": 0.75}])
+    wait_for(store, job_id, in_state(JobState.SUCCEEDED))
+    trials = store.trials(job_id, Query(page_size=100, order_by="number")).items
+    tried = [trial.parameters["lr"] for trial in trials]
+    assert len(tried) == 24
+    place = tried.index(0.625)
+    assert sum(asked.values()) <= place < 21
+    assert tried[place : place + 2] == [0.625, 0.75]
+
+
 def test_cancel_stops_a_running_job(
     dispatch: Callable[..., tuple[Store, Dispatcher]], local_ray: Path
 ) -> None:

@@ -22,9 +22,11 @@ from search.space import Float
 from search.tune_searcher import ATTEMPTS, PopulationSearcher
 from search.tuning import OptunaStrategy
 from tests.workers import judging
+from workers.crew import CREWS, Crew
 from workers.desk import Asked, Desk, Lost, Message, Note, Told
-from workers.driver import _DESKS, JobDriver, Plan, _Recorder, employ, release
+from workers.driver import JobDriver, Plan, employ, release
 from workers.protocol import Evaluation, Protocol, TaskSpec
+from workers.tuner import Recorder
 
 BUILD = "tests.workers.test_driver:build"
 History = list[tuple[Proposal, Outcome | None]]
@@ -64,12 +66,17 @@ class Running:
         run = self.actor.run.options(num_returns="streaming")
         self.stream = run.remote(BUILD, json.dumps(job), (history or [], None))
         self.messages: list[Message] = []
+        RUNNING.append(self)
 
     def __iter__(self) -> Iterator[Message]:
         for reference in self.stream:
             message = ray.get(reference)
             self.messages.append(message)
             yield message
+
+    def end(self) -> None:
+        ray.kill(self.actor)
+        release(self.name)
 
     def to_end(self, kill_after: int | None = None) -> "Running":
         for _ in self:
@@ -96,6 +103,17 @@ class Running:
             elif isinstance(message, Told):
                 outcomes |= {outcome.number: outcome for outcome in message.outcomes}
         return [(proposals[n], outcomes.get(n)) for n in sorted(proposals)]
+
+
+RUNNING: list[Running] = []
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """End the drivers that a test has started: none ends by itself."""
+    yield
+    while RUNNING:
+        RUNNING.pop().end()
 
 
 @pytest.fixture
@@ -140,9 +158,6 @@ def test_a_driver_reserves_in_its_own_name_beside_others(folder: Path) -> None:
     next(message for message in first if isinstance(message, Note))
     next(message for message in first if isinstance(message, Told))
     groups = [group["name"].rpartition(".")[0] for group in placement_group_table().values()]
-    for job in (first, second):
-        ray.kill(job.actor)
-        release(job.name)
     assert groups.count(first.name) == 2, "for the worker that was killed and the one after it"
 
 
@@ -197,13 +212,14 @@ def test_a_finished_job_asks_nothing() -> None:
 
 def test_a_copied_searcher_works_at_the_same_desk() -> None:
     plan = build(json.dumps({"budget": 4, "population": 4, "judge": ""}), ([], None))
-    _DESKS["here"] = Desk(plan.searcher)
+    crew = CREWS["here"] = Crew()
     try:
-        copy = pickle.loads(pickle.dumps(_Recorder("here")))
+        crew.begin(desk := Desk(plan.searcher, lambda: 1))
+        copy = pickle.loads(pickle.dumps(Recorder("here")))
         assert copy.suggest("one")["population"]
-        assert isinstance(_DESKS["here"].messages.get(timeout=1), Asked)
+        assert isinstance(desk.messages.get(timeout=1), Asked)
     finally:
-        del _DESKS["here"]
+        del CREWS["here"]
 
 
 def test_a_driver_that_gets_no_worker_says_so() -> None:
@@ -214,7 +230,7 @@ def test_a_driver_that_gets_no_worker_says_so() -> None:
 
     neighbour: Any = Neighbour.remote()  # type: ignore[attr-defined]
     ray.get(neighbour.ready.remote())
-    driver: Any = ray.remote(JobDriver).options(num_cpus=0).remote("waits", 1, 2.0)
+    driver = employ("waits", workerless_seconds=2.0)
     job = json.dumps({"budget": 4, "population": 4, "judge": "tests.workers.judging:slowly"})
     stream = driver.run.options(num_returns="streaming").remote(BUILD, job, ([], None))
     messages = []
