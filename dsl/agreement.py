@@ -32,8 +32,10 @@ draws at random is averaged out; the usual size of a gradient."""
 def agreement(text: str) -> tuple[float, ...]:
     """Return how much larger updates are where g agrees in sign with its past, for each of `SIZES`.
 
-    A ratio of mean absolute updates: infinite where there is none on disagreement, NaN where there
-    is none at all, or one that is not finite or points against both g and its past.
+    A ratio of mean absolute updates, the lesser of those for a positive and a negative past: a rule
+    that leans to one side, as sign(g) + sign(m) + 1 does, is larger on agreement there alone. It
+    is infinite where there is no update on disagreement, NaN where there is none at all, or one
+    that is not finite or points against both g and its past.
 
     Raises:
         RuleError: the text is no rule.
@@ -54,16 +56,15 @@ def agreement(text: str) -> tuple[float, ...]:
         gradients = USUAL * (last if t == STEPS else past * spread)
         scalars = rule.scalars(t, TOTAL, rule.hyperparameters, memory)
         update = rule.update(gradients.reshape(-1), weights, state, scalars, Draw(0, t))
-    update = update.expand(weights.shape).reshape(shape)
-    along = (update * past).mean(dim=2)
-    sizes_of_update = update.abs().mean(dim=2)
-    found = []
-    for with_past, agrees, disagrees in zip(along[0], *sizes_of_update, strict=True):
-        if not bool(with_past > 0) or not math.isfinite(agrees) or not math.isfinite(disagrees):
-            found.append(math.nan)
-        else:
-            found.append(float(agrees / disagrees) if disagrees > 0 else math.inf)
-    return tuple(found)
+    # [agrees or not, size, positive or negative past], means over copies
+    sided = (2, len(SIZES), 2, COPIES // 2)
+    update = update.expand(weights.shape).reshape(sided)
+    along = (update * past.reshape(sided)).mean(dim=3)[0]
+    agrees, disagrees = update.abs().mean(dim=3)
+    sound = (along > 0) & agrees.isfinite() & disagrees.isfinite()
+    ratios = torch.where(sound, agrees / disagrees, math.nan)
+    # the lesser of two ratios, NaN if either is
+    return tuple(ratios.amin(dim=1).tolist())
 
 
 def acts_on_agreement(text: str) -> bool:

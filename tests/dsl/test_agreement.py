@@ -31,6 +31,20 @@ def test_rules_that_do_not(rule: str) -> None:
     assert not acts_on_agreement(rule)
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "sign(g) + sign(m) + 1",
+        "2 * sign(g) + exp(sign(m))",
+        "exp(g) + exp(sign(g) + sign(m))",
+        "sign(g) + sign(sign(g) + exp(m))",
+    ],
+)
+def test_rules_that_lean_to_one_side_do_not_act_on_agreement(rule: str) -> None:
+    """On one side of zero their updates are twice as large and more where g and m agree."""
+    assert not acts_on_agreement(rule)
+
+
 def test_ascent_is_no_agreement() -> None:
     assert not acts_on_agreement("-exp(sign(g) * sign(m)) * g")
     assert all(math.isnan(ratio) for ratio in agreement("-exp(sign(g) * sign(m)) * g"))
