@@ -35,7 +35,7 @@ from workers.protocol import Evaluation, Protocol, TaskSpec
 
 NAMES = ("random", "evolution", "reinforcement")
 LANGUAGE = LanguageSettings(preset="nos", groups=3)
-RULES, SEEDS, POPULATION = 200, 10, 16
+RULES, SEEDS, POPULATION = 160, 10, 16
 MOST = 100_000
 """More than a search judges until so many are trained."""
 
