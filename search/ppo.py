@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     """Log-probability of each string when it was drawn, under what it was drawn from."""
 
     advantages: Tensor
-    """Reward less the baseline."""
+    """How much better than others each turned out, see `Ranking` and `Baseline`."""
 
     weights: Tensor | None = None
     """How much each row counts; the loss is their weighted sum. None is the plain mean."""
@@ -142,7 +142,7 @@ class Learner:
         generator: torch.Generator,
         best: Tensor | None = None,
     ) -> None:
-        """Hear of a batch: the baseline first, then `epochs` passes in minibatches.
+        """Hear of a batch: baseline and ranks first, then `epochs` passes in minibatches.
 
         Args:
             tokens: int64 [rows, length].

@@ -78,7 +78,7 @@ class Reinforcement(Frozen):
     epochs: Annotated[int, Field(strict=True, ge=1, le=32)] = 4
     minibatch: Annotated[int, Field(strict=True, ge=1, le=4096)] = 20
     baseline: Unit = 0.95
-    """Weight of the past in the moving-average baseline."""
+    """Weight of the past in the moving averages of the rewards and of their spread."""
 
     ranked: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 100
     """Among how many of the last rewards a new one is ranked, which gives its advantage; 0 takes
