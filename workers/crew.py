@@ -53,7 +53,8 @@ class Crew:
     def next_desk(self) -> Desk | None:
         """Return the desk to work at; where there is none and all are ready, wait a while."""
         with self._changed:
-            if self.desk is None and all(self._hired.values()):
+            complete = len(self._hired) >= self.size and all(self._hired.values())
+            if self.desk is None and complete:
                 self._changed.wait(STILL_SECONDS)
             return self.desk
 
