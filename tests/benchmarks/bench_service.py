@@ -1,9 +1,10 @@
 """The service's own cost per trial, on trials that do nothing, beside plain Ray Tune's.
 
-Both run on the same local Ray with two CPUs. The service has had a job before. Its time is from the submission to the
-state SUCCEEDED in SQLite, so it holds the driver's start, the searcher, every write; of it the
-start, until the first trials are recorded, is shown apart. The peer is a function trainable under
-`tune.Tuner` as its documentation shows it.
+Both run on the same local Ray with two CPUs, the peer before there is a dispatcher, whose waiting
+workers would hold a part of them. The service has had a job before. Its time is from the
+submission to the state SUCCEEDED in SQLite, so it holds the driver, the searcher, every write; of
+it the start, until the first trials are recorded, is shown apart. The peer is a function trainable
+under `tune.Tuner` as its documentation shows it.
 """
 
 import logging
