@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Every tenth of a second: keep the signals.
 
-        Ray's core, started by the dispatcher at its first job, puts a handler of its own on
+        Ray's core, started by the dispatcher in its own time, puts a handler of its own on
         SIGTERM, which ends the process with a stack dump.
         """
         if self._owns_signals:

@@ -36,6 +36,9 @@ class Crew:
         self._hired: dict[str, bool] = {}
         """The Tune trials without a population; True for those that are ready."""
 
+        self._futile = False
+        """Whether a hired worker failed for good before it was ready."""
+
         self._changed = threading.Condition()
 
     def begin(self, desk: Desk) -> None:
@@ -70,7 +73,7 @@ class Crew:
         """Let this Tune trial be a worker that waits, unless there are enough; say whether."""
         desk = self.desk
         busy, most = (0, self.size) if desk is None else (len(desk.out), desk.allowed())
-        wanted = busy + len(self._hired) < most
+        wanted = busy + len(self._hired) < most and not self._futile
         if wanted:
             self.trials += 1
             self._hired[trial_id] = False
@@ -86,8 +89,15 @@ class Crew:
         return next((trial_id for trial_id, ready in self._hired.items() if ready), None)
 
     def strike(self, trial_id: str) -> bool:
-        """Strike a Tune trial off; return whether it was one without a population."""
-        return self._hired.pop(trial_id, None) is not None
+        """Strike a Tune trial off; return whether it was one without a population.
+
+        One that was never ready has failed as often as Tune tries it: no more are hired then, and
+        none is to wait between jobs.
+        """
+        ready = self._hired.pop(trial_id, None)
+        if ready is False:
+            self._futile, self.size = True, 0
+        return ready is not None
 
     def hired(self, trial_id: str) -> bool:
         """Return whether this is a Tune trial without a population."""

@@ -36,6 +36,15 @@ def test_as_many_wait_between_jobs_as_the_crew_is_large() -> None:
     assert crew.hire("d")
 
 
+def test_workers_that_cannot_start_are_not_hired_for_ever() -> None:
+    crew = Crew(2)
+    crew.hire("a")
+    assert crew.strike("a"), "without ever having been ready"
+    assert crew.size == 0, "so that the driver is not kept"
+    crew.begin(desk(2))
+    assert not crew.hire("b")
+
+
 def test_a_job_has_no_more_workers_than_its_share() -> None:
     crew, one = Crew(), desk(2)
     assert not crew.hire("none waits between jobs here")
