@@ -63,11 +63,11 @@ class Reinforcement(Frozen):
 
     Size, clipping, minibatches and baseline are those of Zoph et al. 2018 (NASNet, appendix) or
     near them. Theirs is a search of 20,000 strings with a learning rate of 0.00035, an entropy
-    bonus of 0.00001 and rewards less their moving average; Bello et al. 2017 take thousands of
-    rules, too. The defaults here are for hundreds to thousands: they learn faster, rank the
-    rewards, and imitate the best strings so far. `ranked=0, first=0, imitation=0.0` with those
-    numbers is the papers' search. The last six settings keep the search from settling on what it
-    happens to find first, and from sampling its favourites for ever.
+    bonus of 0.00001 and rewards less their moving average. The defaults here are for hundreds to
+    thousands: they learn faster, rank the rewards, and imitate the best strings so far.
+    `ranked=0, first=0, imitation=0.0` with those numbers is that search. The last six settings
+    keep the search from settling on what it happens to find first, and from sampling its
+    favourites for ever.
     """
 
     name: Literal["reinforcement"] = "reinforcement"
