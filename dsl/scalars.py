@@ -6,12 +6,12 @@ falls back to tensors throughout, so both give IEEE infinities and NaN.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-__all__ = ["FLOAT", "TENSOR", "sign", "where"]
+__all__ = ["FLOAT", "TENSOR", "fitting", "sign", "where"]
 
 
 def sign(x: float) -> float:
@@ -22,6 +22,23 @@ def sign(x: float) -> float:
 def where(condition: bool, x: float, y: float) -> float:
     """Return x if the condition holds, else y."""
     return x if condition else y
+
+
+def fitting(values: Sequence[float | torch.Tensor], dtype: torch.dtype) -> tuple[Any, ...]:
+    """Return a step's scalars as tensors of `dtype` take them.
+
+    Tensors are cast. A float that `dtype` cannot hold is infinite, as the cast would make it:
+    torch.clamp and torch.where raise where they are given it as it is.
+    """
+    largest = torch.finfo(dtype).max
+    return tuple(
+        value.to(dtype)
+        if isinstance(value, torch.Tensor)
+        else math.copysign(math.inf, value)
+        if abs(value) > largest
+        else value
+        for value in values
+    )
 
 
 FLOAT: Mapping[str, Any] = {

@@ -16,6 +16,7 @@ from dsl.operands import range_of
 from dsl.operators import OPERATORS
 from dsl.program import resolve
 from dsl.randomness import Draw
+from dsl.scalars import fitting
 from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
 from dsl.text import parse
 from dsl.validate import check
@@ -259,7 +260,7 @@ class RuleOptimizer(Optimizer):
             row = [x.view(-1) for x in row]
             limit = SMALL_ON_CPU if w.is_cpu else SMALL_ON_GPU
             small = group.get("foreach", True) and w.numel() < limit
-        values = scalars.at(state)
+        values = fitting(scalars.at(state), w.dtype)
         state["step"] += 1
         return (small, values, draw, w.dtype, w.device), row
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dsl.candidate import Candidate, ScheduleSpec
 from dsl.compile import compile_rule
+from dsl.scalars import fitting
 from optimizers.schedules import multipliers
 from workers.draws import Draws, Place
 from workers.layout import Layout
@@ -160,9 +161,7 @@ class RuleRows:
         if "eta" in column:
             values = {**values, "eta": values["eta"] * column["eta"].at(step)}
         scalars = self._compiled.scalars(step, self._steps, values, self._memory)
-        scalars = tuple(
-            value.to(self._dtype) if isinstance(value, Tensor) else value for value in scalars
-        )
+        scalars = fitting(scalars, self._dtype)
         place = Place(self._seeds, step)
         update = self._update(gradients, weights, self._state, scalars, place)
         # product and difference apart, as in RuleOptimizer: the same bits for the same gradient

@@ -21,6 +21,7 @@ from torch import Tensor
 from dsl.candidate import Candidate
 from dsl.canonical import canonical_text
 from dsl.compile import compile_rule
+from dsl.scalars import fitting
 from optimizers.catalogue import CATALOGUE
 from workers.draws import Draws, Place
 from workers.population import train_population
@@ -185,7 +186,7 @@ class _Probe:
             )
 
         def step(gradients: Tensor, weights: Tensor, at: int) -> Tensor:
-            scalars = compiled.scalars(at, TOTAL, held, memory)
+            scalars = fitting(compiled.scalars(at, TOTAL, held, memory), gradients.dtype)
             return function(gradients, weights, state, scalars, Place(self._draws.of_row, at))
 
         return step

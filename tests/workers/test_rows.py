@@ -3,7 +3,12 @@ import gc
 import torch
 from torch import Tensor
 
+from dsl.candidate import Candidate
+from dsl.outcome import TrialState
+from workers.population import train_population
+from workers.protocol import Protocol
 from workers.rows import AHEAD, Column
+from workers.tasks.registry import TASKS
 
 
 def test_a_column_is_its_steps_in_any_order_and_after_rows_went() -> None:
@@ -24,3 +29,12 @@ def test_a_long_run_has_few_columns_at_a_time() -> None:
     column = Column(torch.zeros(50 * AHEAD, 2))
     column.at(7 * AHEAD)
     assert tensors() - before < 3 * AHEAD
+
+
+def test_a_number_too_large_for_a_rows_dtype_is_infinite_and_ends_nobody_elses_training() -> None:
+    bounded = "min(m, (1000 * (t + 1)) ^ 13)"
+    candidates = [Candidate(rule=rule, lr=0.1) for rule in (bounded, "m", f"g * {bounded} * 0")]
+    alike, plain, _ = train_population(TASKS["wine"], candidates, Protocol(steps=5))
+    assert alike.state is TrialState.COMPLETE
+    assert alike.metrics == plain.metrics
+    assert alike.obstacle is None
