@@ -21,6 +21,7 @@ from service.evaluations import evaluation_of
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from service.languages import rule_named, spoken
 from workers.driver import Plan, capacity
+from workers.protocol import Scheduled
 
 ROUNDS = 5
 """Populations that each worker of a tune job trains at least: the sampler learns between them."""
@@ -98,6 +99,8 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
 
 def population_of(job: TuneJob | DiscoverJob, concurrent: int) -> int:
     """Return how many candidates are trained together."""
+    if isinstance(job, TuneJob) and isinstance(job.pruner, Scheduled):
+        return 1
     if job.population is not None:
         return job.population
     if isinstance(job, TuneJob):

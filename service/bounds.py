@@ -8,6 +8,7 @@ from search.settings import Objective
 from search.space import Categorical, Parameter, is_active, takes
 from search.warm_start import LEARNING, fits
 from service.jobs import DiscoverJob, TuneJob
+from workers.protocol import Scheduled
 
 Fault = tuple[tuple[str | int, ...], str]
 """Where in a job's body, and why."""
@@ -65,6 +66,13 @@ def of_objectives(job: TuneJob) -> Iterator[Fault]:
     if job.pruner.name != "none":
         why = "a pruner compares trials by one objective; leave it out, or the other objectives"
         yield ("pruner", "name"), why
+
+
+def of_pruner(job: TuneJob) -> Iterator[Fault]:
+    """Yield the fault of a population whose trials a pruner wants one by one."""
+    if isinstance(job.pruner, Scheduled) and job.population not in (None, 1):
+        why = f"{job.pruner.name} compares trials that are each trained by itself; leave it out"
+        yield ("population",), why
 
 
 def of_rates(rates: Sequence[float], stage: str) -> Iterator[Fault]:

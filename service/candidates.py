@@ -73,6 +73,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
                 yield ("comparison", "baselines", i), sentence
         return
     yield from bounds.of_objectives(job)
+    yield from bounds.of_pruner(job)
     yield from bounds.of_sampler(job)
     yield from bounds.of_points(job)
     yield from bounds.of_warm_start(job)

@@ -28,6 +28,7 @@ from workers.protocol import (
     FINE_GRID,
     GRID,
     MOST_STEPS,
+    AnyPruner,
     BatchSize,
     LearningRate,
     NoPruner,
@@ -125,7 +126,9 @@ class TuneJob(JobBase):
     schedule: ScheduleSpec = ScheduleSpec()
     space: SearchSpace
     sampler: SamplerSettings = TPE()
-    pruner: PrunerSettings = NoPruner()
+    pruner: AnyPruner = NoPruner()
+    """`asha` and `median_stopping` compare all trials of the job, each trained by itself."""
+
     protocol: TuneProtocol = TuneProtocol()
     budget: TuneBudget
     enqueue: Annotated[tuple[Point, ...], Field(max_length=1000)] = ()

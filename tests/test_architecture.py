@@ -26,6 +26,7 @@ HOMES = {
         "search/tune_searcher.py",
         "workers/trainable.py",
         "workers/driver.py",
+        "workers/schedules.py",
         "workers/tuner.py",
         "service/dispatcher.py",
         "service/drivers.py",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from dsl.candidate import Proposal
 from dsl.outcome import Outcome
 from dsl.schema import Frozen
+from workers.schedules import Schedule
 
 
 class Asked(Frozen):
@@ -76,10 +77,14 @@ class Desk:
         source: PopulationSource,
         allowed: Callable[[], int],
         config: Mapping[str, Any] | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         self.source = source
         self.allowed = allowed
         """How many populations may be out now."""
+
+        self.schedule = schedule
+        """Which populations stop at a rung; None where all go on."""
 
         self.config = dict(config or {})
         """What a worker needs to know besides the population."""

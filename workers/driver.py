@@ -30,6 +30,7 @@ from workers import tuner
 from workers.crew import CREWS, Crew
 from workers.desk import Desk, Message, Point, PopulationSource
 from workers.memory import resident
+from workers.schedules import schedule_of
 from workers.sharing import on_gpus, per_gpu, share, slot
 from workers.trainable import JUDGE, resolve
 
@@ -236,7 +237,7 @@ class JobDriver:
         _internal_kv_put(_NAMES + self._name, b"")
         bundle = self._reserve(plan)
         config = {"evaluation": plan.evaluation, "judge": plan.judge}
-        desk = Desk(plan.searcher, self._share, config)
+        desk = Desk(plan.searcher, self._share, config, schedule_of(plan.evaluation))
         self._job = job
         self._crew.begin(desk)
         came_before = self._points

@@ -2,8 +2,8 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import fmean as mean
 from statistics import stdev
@@ -24,8 +24,15 @@ STRIDE = 10
 curve is kept: on small models measuring would take a third of the time."""
 
 
+Report = Callable[[Outcome], None]
+
+
 def judge(
-    evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
+    evaluation: Evaluation,
+    proposals: Sequence[Proposal],
+    *,
+    device: str = "cpu",
+    heard: Report | None = None,
 ) -> list[Outcome]:
     """Try every proposal; those of one task, stage and batch size are trained as one population.
 
@@ -41,6 +48,8 @@ def judge(
             `proposals`.
         proposals: what to try.
         device: a torch device.
+        heard: is told at every rung of a pruner that compares populations what would come of a
+            single proposal if it stopped there: PRUNED, with its step.
 
     Returns:
         One outcome per proposal, in their order. A candidate's fault is an INFEASIBLE outcome
@@ -64,7 +73,7 @@ def judge(
             raise ValueError(f"{task.name} has no metric {protocol.metric!r}; allowed: {allowed}")
         if batch_size is not None:
             protocol = protocol.model_copy(update={"batch_size": batch_size})
-        for outcome in _Judgement(task, protocol, group, device).outcomes():
+        for outcome in _Judgement(task, protocol, group, device, heard).outcomes():
             outcomes[outcome.number] = _bounded(outcome, evaluation.constraints)
     return [outcomes[proposal.number] for proposal in proposals]
 
@@ -93,9 +102,15 @@ class _Judgement:
     """One stage's proposals under its protocol."""
 
     def __init__(
-        self, task: Task, protocol: Protocol, proposals: Sequence[Proposal], device: str
+        self,
+        task: Task,
+        protocol: Protocol,
+        proposals: Sequence[Proposal],
+        device: str,
+        heard: Report | None = None,
     ) -> None:
         self._task, self._protocol, self._device = task, protocol, device
+        self._heard, self._began = heard, 0.0
         self._cases = [
             _Case(
                 each.number, each.candidate, identity(task.name, each.candidate, protocol, device)
@@ -112,7 +127,7 @@ class _Judgement:
         own time where it was trained one by one.
         """
         # CPU time, since the machine's other work is not this population's cost
-        began = time.process_time()
+        began = self._began = time.process_time()
         self._screen()
         self._choose_rates()
         self._full_run()
@@ -160,7 +175,7 @@ class _Judgement:
         cases = [case for case in self._cases if not case.reason and not case.results]
         rates = [[case.candidate.lr] for case in cases]
         for case, by_rate in zip(
-            cases, self._train(cases, rates, self._protocol, self._points), strict=True
+            cases, self._train(cases, rates, self._protocol, self._points, self._tell), strict=True
         ):
             case.results = by_rate[0]
         for case in self._cases:
@@ -169,12 +184,21 @@ class _Judgement:
             ):
                 case.reason = _first_reason(case.results)
 
+    def _tell(self, results: list[RowResult]) -> None:
+        """Tell how a proposal that is judged alone stands."""
+        if self._heard is not None and len(self._cases) == 1:
+            cost = self._cases[0].cost + sum(result.step for result in results)
+            case = replace(self._cases[0], cost=cost, results=results)
+            spent = time.process_time() - self._began
+            self._heard(_outcome(case, self._protocol, spent, platform(self._device)))
+
     def _train(
         self,
         cases: Sequence[_Case],
         rates: Sequence[Sequence[float | None]],
         protocol: Protocol,
         points: int,
+        heard: Callable[[list[RowResult]], None] | None = None,
     ) -> list[list[list[RowResult]]]:
         """Train every case at its rates and all seeds as one population; [case][rate][seed]."""
         rows, families, family = [], [], 0
@@ -187,7 +211,13 @@ class _Judgement:
                 family += 1
         results = iter(
             train_population(
-                self._task, rows, protocol, device=self._device, families=families, points=points
+                self._task,
+                rows,
+                protocol,
+                device=self._device,
+                families=families,
+                points=points,
+                heard=heard,
             )
         )
         found = [[[next(results) for _ in range(protocol.seeds)] for _ in own] for own in rates]

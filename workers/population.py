@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +56,11 @@ class RowResult:
         return self.obstacle is not None
 
 
+Heard = Callable[[list[RowResult]], None]
+"""Is told at every rung of a pruner that compares populations what would come of all rows if they
+stopped there; it may raise to end the training."""
+
+
 def train_population(
     task: Task,
     candidates: Sequence[Candidate],
@@ -66,6 +71,7 @@ def train_population(
     families: Sequence[int] | None = None,
     points: int = POINTS,
     keep_weights: bool = False,
+    heard: Heard | None = None,
 ) -> list[RowResult]:
     """Train every candidate once, with its own seed, for `protocol.steps` steps.
 
@@ -86,16 +92,15 @@ def train_population(
             them as a whole (the seeds of one candidate, say). By default each is its own.
         points: of a learning curve, at least 1; more than 40 are 40.
         keep_weights: also return the final weights.
+        heard: see `Heard`.
 
     Returns:
         One result per candidate, in their order.
 
     Raises:
-        ValueError: a candidate without a learning rate, with an unknown hyperparameter, or with a
-            weight decay that no rule has (under decay 'none' it is not used); a pruner's metric
-            that is not measured; whatever else `workers.inputs` refuses.
-        RuleError: a rule that cannot be parsed or compiled.
-        ModuleNotFoundError: an optimizer of a library that is not installed.
+        ValueError: what `workers.inputs` refuses, such as a candidate without a learning rate; a
+            pruner's metric that is not measured.
+        RuleError, ModuleNotFoundError: a rule that is none, a library that is not installed.
         MemoryError: one row alone does not fit into the device's memory. More rows than fit are
             trained one stack after another, which changes no result.
     """
@@ -113,7 +118,7 @@ def train_population(
         limit = min(size.rows(), most_rows(ground, stacked)) if size else 1
         chunks = [_Chunk(rows) for rows in plan(candidates, limit)] if stacked else []
         chunks += [_Chunk([row]) for row in sorted(alone)]
-        run = _Run(ground, candidates, families, min(points, 40), size)
+        run = _Run(ground, candidates, families, min(points, 40), size, heard)
         run.train(chunks, keep_weights)
     return [run.results[row] for row in range(len(candidates))]
 
@@ -177,9 +182,10 @@ class _Run:
         families: Sequence[int],
         points: int,
         size: Footprint | None,
+        heard: Heard | None,
     ) -> None:
         self._ground, self._candidates, self._families = ground, candidates, families
-        self._size = size
+        self._size, self._heard = size, heard
         protocol = ground.protocol
         self._pruning = Pruning(protocol.pruner, protocol.steps, set(families))
         self._rungs = self._pruning.rungs
@@ -328,6 +334,10 @@ class _Run:
         stack.drop(broken)
 
     def _halve(self, chunks: Sequence[_Chunk], rung: int) -> None:
+        if self._pruning.scheduled:
+            if self._heard is not None and not self.results:
+                self._heard([self._so_far(row) for row in range(len(self._candidates))])
+            return
         protocol, scores = self._ground.protocol, defaultdict(list)
         sign = 1.0 if protocol.direction == "minimize" else -1.0
         for chunk in chunks:
@@ -341,6 +351,19 @@ class _Run:
             for row in rows:
                 self._end(row, TrialState.PRUNED, self._rungs[rung])
             chunk.drop(rows)
+
+    def _so_far(self, row: int) -> RowResult:
+        """Return what came of a row if it stopped at its last measurement."""
+        curve = self._curves[row]
+        return RowResult(
+            TrialState.PRUNED,
+            curve[-1].step,
+            curve[-1].metrics,
+            tuple(curve),
+            self._slots[row],
+            obstacle=self._ground.obstacle(self._candidates[row]),
+            seconds=self._seconds.get(row, 0.0),
+        )
 
     def _finish(self, stack: Stack | Single, keep_weights: bool) -> None:
         if not stack.rows:

@@ -60,7 +60,42 @@ class Hyperband(Frozen):
     """The first rung of the first bracket is the least steps / reduction^k that is no less."""
 
 
+class Asha(Frozen):
+    """Asynchronous successive halving of all trials of a job (Li et al. 2020), by Ray Tune.
+
+    Each trial is a population of its own, so that it is compared with all that came before: for
+    optimizers and modules that are not stacked. A job that goes on after a pause compares anew.
+    """
+
+    name: Literal["asha"] = "asha"
+    reduction: Annotated[int, Field(strict=True, ge=2, le=16)] = 3
+    min_steps: Steps = 30
+    """The first rung; the next ones are at min_steps · reduction^k."""
+
+
+class MedianStopping(Frozen):
+    """Stop a trial whose best is worse than the median of the others' means, by Ray Tune.
+
+    Golovin et al. 2017 (Vizier), section 3.2. See `Asha` for what is compared.
+    """
+
+    name: Literal["median_stopping"] = "median_stopping"
+    min_steps: Steps = 30
+    """No trial is stopped before."""
+
+    min_trials: Annotated[int, Field(strict=True, ge=1, le=1000)] = 3
+    """Nor as long as fewer others came as far."""
+
+
+Scheduled = Asha | MedianStopping
+"""Pruners that compare trials across populations."""
+
 PrunerSettings = Annotated[NoPruner | SuccessiveHalving | Hyperband, Field(discriminator="name")]
+"""Pruners inside a population."""
+
+AnyPruner = Annotated[
+    NoPruner | SuccessiveHalving | Hyperband | Asha | MedianStopping, Field(discriminator="name")
+]
 
 
 class Protocol(Frozen):
@@ -78,7 +113,7 @@ class Protocol(Frozen):
     """Steps of the short run that chooses from the grid; None chooses by the full run itself."""
 
     seeds: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
-    pruner: PrunerSettings = NoPruner()
+    pruner: AnyPruner = NoPruner()
     metric: str = "validation_loss"
     """Compared for the choice of the learning rate and by the pruner."""
 

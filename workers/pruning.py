@@ -6,19 +6,24 @@ Jamieson & Talwalkar 2016, Algorithm 1; Li et al. 2018 (JMLR 18), Algorithm 1.
 import math
 from collections.abc import Collection, Iterable, Mapping
 
-from workers.protocol import Hyperband, PrunerSettings, SuccessiveHalving
+from workers.protocol import AnyPruner, Hyperband, MedianStopping, NoPruner, Scheduled
+
+REPORTS = 20
+"""How often median stopping compares, in a whole run."""
 
 
-def rungs(pruner: PrunerSettings, steps: int) -> list[int]:
-    """Return the steps at which losers stop, all below `steps`.
+def rungs(pruner: AnyPruner, steps: int) -> list[int]:
+    """Return the steps at which losers may stop, all below `steps`.
 
     Successive halving counts from the first rung, min_steps · reduction^k, Hyperband from the
     end, steps / reduction^k.
     """
     if isinstance(pruner, Hyperband):
         return sorted(_from_the_end(pruner, steps))
-    if not isinstance(pruner, SuccessiveHalving):
+    if isinstance(pruner, NoPruner):
         return []
+    if isinstance(pruner, MedianStopping):
+        return list(range(pruner.min_steps, steps, math.ceil(steps / REPORTS)))
     found = []
     rung = pruner.min_steps
     while rung < steps:
@@ -54,14 +59,17 @@ def losers(scores: Mapping[int, float], entered: int, rung: int, reduction: int)
 class Pruning:
     """Who of a population is compared with whom, and stops where."""
 
-    def __init__(self, pruner: PrunerSettings, steps: int, families: Collection[int]) -> None:
+    def __init__(self, pruner: AnyPruner, steps: int, families: Collection[int]) -> None:
         """Divide families, all that enter, into brackets; successive halving has but one.
 
         Neighbours among the families come into one bracket, and the first bracket, which stops
         most of its rows, is the largest.
         """
         self.rungs = rungs(pruner, steps)
-        self._reduction = 1 if pruner.name == "none" else pruner.reduction
+        self.scheduled = isinstance(pruner, Scheduled)
+        """Whether those that stop are chosen elsewhere, among more than a population."""
+
+        self._reduction = getattr(pruner, "reduction", 1)
         shares = [1.0]
         if isinstance(pruner, Hyperband):
             most = len(self.rungs)

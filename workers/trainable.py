@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import ray
@@ -12,7 +12,8 @@ from ray import tune
 from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome
 from workers.memory import resident
-from workers.protocol import Evaluation, Protocol, TaskSpec
+from workers.protocol import Evaluation, Protocol, Scheduled, TaskSpec
+from workers.stages import Stages
 
 Judge = Callable[..., list[Outcome]]
 """What `workers.evaluation.judge` is: (evaluation, proposals, *, device) -> outcomes."""
@@ -41,6 +42,9 @@ class PopulationTrainable(tune.Trainable):
     JSON) and `lost` (list of {"number", "error"}: proposals whose judging raised, which is our
     fault and never the candidate's).
 
+    Under a pruner that compares populations a step goes to the next rung alone: the result is what
+    would come of the proposal if it stopped there, with its `step` and its `score`.
+
     Where the population is empty the worker is to wait for the next config. It gets ready, and
     the result holds `waits` and the bytes of memory that the process has, `resident`.
     """
@@ -48,11 +52,19 @@ class PopulationTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Keep the config; it is read in `step`, where what is wrong with it can be reported."""
         self._job = config
+        self._stages: Stages | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next population: nothing of the last one is kept, so reuse is always safe."""
+        self.cleanup()
         self._job = new_config
         return True
+
+    def cleanup(self) -> None:
+        """End what is judged in stages."""
+        if self._stages is not None:
+            self._stages.stop()
+            self._stages = None
 
     def step(self) -> dict[str, Any]:
         """Judge the population and say that the trial is done, or get ready to wait."""
@@ -64,7 +76,25 @@ class PopulationTrainable(tune.Trainable):
         torch.set_num_threads(evaluation.threads)
         device = "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"
         judge: Judge = resolve(self._job.get("judge", JUDGE))
-        outcomes, lost = judge_apart(judge, evaluation, proposals, device)
+        protocol = evaluation.protocols[proposals[0].stage]
+        if isinstance(protocol.pruner, Scheduled):
+            if self._stages is None:
+                self._stages = Stages(
+                    lambda heard: judge_apart(
+                        partial(judge, heard=heard), evaluation, proposals, device
+                    )
+                )
+            outcome = self._stages.next()
+            if outcome is not None:
+                return {
+                    "outcomes": [outcome.model_dump(mode="json")],
+                    "lost": [],
+                    "step": outcome.step,
+                    "score": outcome.metrics[protocol.metric],
+                }
+            outcomes, lost = self._stages.end()
+        else:
+            outcomes, lost = judge_apart(judge, evaluation, proposals, device)
         return {
             "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes],
             "lost": lost,

@@ -132,8 +132,20 @@ class Foreman(FIFOScheduler):
         self._key = key
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Let no further step follow where a worker waits."""
-        return TrialScheduler.NOOP if result["waits"] else TrialScheduler.CONTINUE
+        """Let no further step follow where a worker waits, or the job's schedule says so."""
+        if result.get("waits"):
+            return TrialScheduler.NOOP
+        desk = CREWS[self._key].desk
+        if desk is None or desk.schedule is None:
+            return TrialScheduler.CONTINUE
+        with desk.noting_failure():
+            return desk.schedule.decide(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Tell the job's schedule of a population's end."""
+        desk = CREWS[self._key].desk
+        if desk is not None and desk.schedule is not None:
+            desk.schedule.ended(tune_controller, trial, result)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the population that takes a worker's place now; others are left to Tune."""

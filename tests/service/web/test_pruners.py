@@ -1,0 +1,38 @@
+"""Which pruners a job may name, and what follows for its populations."""
+
+from typing import Any
+
+import pytest
+
+from dsl.candidate import Stage
+from service.assembly import population_of
+from service.evaluations import evaluation_of
+from service.jobs import JOB_SPEC
+from tests.service.web.conftest import DISCOVER, TUNE, Live
+
+HYPERBAND = {"name": "hyperband", "reduction": 2, "min_steps": 20}
+
+
+@pytest.mark.parametrize(
+    ("pruner", "population"),
+    [(HYPERBAND, 20), ({"name": "asha"}, 1), ({"name": "median_stopping", "min_trials": 5}, 1)],
+)
+def test_a_tune_job_names_its_pruner(shared: Live, pruner: dict[str, Any], population: int) -> None:
+    body = {**TUNE, "pruner": pruner}
+    answer = shared.http.post("/jobs?validate_only=true", json=body)
+    assert answer.status_code == 200, answer.text
+    job = JOB_SPEC.validate_python(answer.json()["spec"])
+    assert evaluation_of(job).protocols[Stage.SEARCH].pruner.name == pruner["name"]
+    assert population_of(job, concurrent=2) == population
+
+
+def test_rules_are_compared_inside_populations_alone(shared: Live) -> None:
+    hyper = {**DISCOVER, "protocol": {"pruner": HYPERBAND}}
+    assert shared.http.post("/jobs?validate_only=true", json=hyper).status_code == 200
+    found = shared.faults({**DISCOVER, "protocol": {"pruner": {"name": "asha"}}})
+    assert "'hyperband'" in found["#/protocol/pruner/name"]
+
+
+def test_what_is_compared_across_populations_is_trained_alone(shared: Live) -> None:
+    found = shared.faults({**TUNE, "pruner": {"name": "asha"}, "population": 8})
+    assert "trained by itself" in found["#/population"]
