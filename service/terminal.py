@@ -67,14 +67,13 @@ def jobs_listing(jobs: Iterable[Resource]) -> Listing:
 def show_job(console: Console, job: Resource, best: list[Resource]) -> None:
     """Print a job and its best trials."""
     spec = job["spec"]
-    objective = spec["objective"]
     rows = [
         ("job", job["id"]),
         ("name", escape(spec["name"])),
         ("tunes", escape(_tuned(spec)) if spec["kind"] == "tune" else None),
         ("state", state(job["state"])),
         ("error", escape(job["error"]) if job.get("error") else None),
-        ("task", f"{spec['task']['name']}: {objective['direction']} {objective['metric']}"),
+        ("task", f"{spec['task']['name']}: {_aims(spec)}"),
         ("judged", f"{judged(job)} of {job['budget']}"),
         ("trials", ", ".join(f"{count} {name}" for name, count in job["trials"].items())),
         ("best", figure(job["best"])),
@@ -86,6 +85,16 @@ def show_job(console: Console, job: Resource, best: list[Resource]) -> None:
     if best:
         console.print()
         show(console, trials_listing(best, spec["kind"]))
+
+
+def _aims(spec: Resource) -> str:
+    """Return the objectives of a job, and the bounds that its trials must keep."""
+    objectives = spec.get("objectives") or [spec["objective"]]
+    said = [f"{each['direction']} {each['metric']}" for each in objectives]
+    for each in spec.get("constraints", ()):
+        sign, bound = ("<=", "at_most") if each["at_least"] is None else (">=", "at_least")
+        said.append(f"{each['metric']} {sign} {each[bound]:g}")
+    return ", ".join(said)
 
 
 def _tuned(spec: Resource) -> str:

@@ -61,6 +61,8 @@ def test_the_front_is_printed_and_taken_home(
     assert lines[0].split() == ["trial", "validation_loss", "cost_seconds", "parameters"]
     assert lines[1].split() == ["1", "0.2", "2", "lr=0.1,", "weight_decay=0.01"]
     assert len(lines) == 4
+    aims = "minimize validation_loss, minimize cost_seconds, validation_accuracy >= 0.5"
+    assert f"digits-mlp: {aims}" in shell("show", job)[1]
     assert [each["values"][0] for each in shell.json("front", job)["items"]] == [0.2, 0.5, 0.6]
     _, table, _ = shell("front", job, "--csv")
     file = tmp_path / "front.csv"
