@@ -30,6 +30,7 @@ from service.web.digest import Digest, Digests
 from service.web.folding import folded
 from service.web.formula import formula, symbol
 from service.web.fronts import front_of
+from service.web.points import add_form
 from service.web.rules import python_file
 from service.web.standings import Board, Row, board, from_standing, from_trial, ranked
 from service.web.unseen import crossing
@@ -134,6 +135,7 @@ def router(store: Store, digests: Digests) -> APIRouter:
     _add_job(routes, store, digests)
     _add_figures(routes, store, digests)
     _add_actions(routes, store)
+    add_form(routes, store)
     _add_rules(routes, store)
     _add_static(routes)
     return routes

@@ -76,6 +76,28 @@ def test_points_outside_the_space_are_refused(
     assert words in found[pointer], found
 
 
+def test_a_point_is_written_into_the_page(live: Live) -> None:
+    job_id = live.submit(BODY)
+    page, form = f"{live.url}/jobs/{job_id}", f"{live.url}/jobs/{job_id}/enqueue"
+    assert 'name="schedule.gamma"' in live.http.get(page).text
+    written = {name: f" {value} " for name, value in WHOLE.items()}
+    answer = live.http.post(form, data=written)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/jobs/{job_id}")
+    assert live.http.post(form, data={"lr": "1e-2", "schedule.gamma": " "}).status_code == 303
+    assert live.store.points(job_id) == (WHOLE, {"lr": 0.01})
+    for wrong, words in (
+        ({"lr": "2"}, "lr cannot be 2; allowed: from 1e-05 to 1"),
+        ({"lr": "nan"}, "finite number"),
+        ({}, "at least 1"),
+    ):
+        refused = live.http.post(form, data=wrong)
+        assert refused.status_code == 422
+        assert words in refused.text
+    live.store.request(job_id, "cancel")
+    assert live.http.post(form, data={"lr": "0.1"}).status_code == 409
+    assert form not in live.http.get(page).text
+
+
 def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:
     job_id = live.submit({**BODY, "enqueue": [WHOLE]})
     wrong = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}, {"lr": 2}]})
