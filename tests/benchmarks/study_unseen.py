@@ -299,15 +299,16 @@ def climb(
     found = distinct(found)
     parts = [found[i::2] for i in range(2)]
     losses = spread(partial(again, effort), parts)
-    by_loss = sorted(
-        (loss, entrant.rule, entrant)
-        for part, own in zip(parts, losses, strict=True)
-        for entrant, loss in zip(part, own, strict=True)
-    )
-    print(f"with fresh seeds on {SEARCHED}, {len(found)} distinct rules:")
-    for loss, rule, entrant in by_loss[:TOP]:
-        print(f"  {loss:.4f}  {rule}  ({entrant.name})", flush=True)
-    climbing = [entrant for _, _, entrant in by_loss[:TOP]]
+    # rules whose losses agree in every digit did the same in training, whatever a probe told apart
+    by_loss: dict[float, Entrant] = {}
+    for part, own in zip(parts, losses, strict=True):
+        for entrant, loss in zip(part, own, strict=True):
+            by_loss.setdefault(loss, entrant)
+    print(f"with fresh seeds on {SEARCHED}, {len(by_loss)} distinct rules:")
+    best = sorted(by_loss)[:TOP]
+    for loss in best:
+        print(f"  {loss:.4f}  {by_loss[loss].rule}  ({by_loss[loss].name})", flush=True)
+    climbing = [by_loss[loss] for loss in best]
     pairs = [(entrant, task) for task in CHOICE for entrant in climbing]
     results = list(spread(partial(tuned, effort), *zip(*pairs, strict=True)))
     print(f"tuned on {', '.join(CHOICE)}, ranked by validation:")
