@@ -13,8 +13,9 @@ export function frontPlot(figure, data) {
   const rows = [...data.number.keys()]
     .filter((i) => data.state[i] === "COMPLETE")
     .sort((a, b) => Number(first.values[a]) - Number(first.values[b]));
-  const across = scale(first, rows);
-  const up = scale(second, rows);
+  const ahead = rows.filter((i) => front.has(data.number[i]));
+  const across = scale(first, rows, ahead);
+  const up = scale(second, rows, ahead);
   /** @param {boolean} on */
   const series = (on) => rows.map((i) => (front.has(data.number[i]) === on ? second.values[i] : null));
   const count = front.size;
@@ -69,14 +70,25 @@ function dots(colour, size) {
 }
 
 /**
+ * A scale round what matters, and round the whole front.
  * @param {Objective} objective
  * @param {number[]} rows
+ * @param {number[]} ahead Those of the front.
  */
-function scale(objective, rows) {
+function scale(objective, rows, ahead) {
   const values = rows.map((i) => Number(objective.values[i]));
   const smaller = objective.direction === "minimize";
   const log = positive(values) && wide(values, smaller);
-  const range = reach(values, smaller, log);
+  const [low, high] = reach(values, smaller, log);
+  const own = ahead.map((i) => Number(objective.values[i]));
+  const room = log ? (high / low) ** 0.05 : (high - low) * 0.05;
+  const least = Math.min(...own);
+  const most = Math.max(...own);
+  /** @type {[number, number]} */
+  const range = [
+    Math.min(low, log ? least / room : least - room),
+    Math.max(high, log ? most * room : most + room),
+  ];
   return { log, range, marks: log ? { splits: () => logSplits(...range) } : {} };
 }
 
