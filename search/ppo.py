@@ -184,7 +184,7 @@ class Learner:
         self.controller.load_state_dict(state["controller"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.entropy = state["entropy"]
-        self.ranking.recent = state["recent"]
+        self.ranking.recent = state.get("recent", self.ranking.recent)  # earlier versions had none
         self.baseline.mean, self.baseline.square, self.baseline.heard = state["baseline"]
 
     def _step(self, batch: Batch, best: Tensor, masks: Tensor) -> None:
