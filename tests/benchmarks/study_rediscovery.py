@@ -1,4 +1,4 @@
-"""Is the sign agreement of PowerSign and AddSign found again? On digits, in three minutes of core time.
+"""Is the sign agreement of PowerSign and AddSign found again? On digits, in minutes of core time.
 
 `python -m tests.benchmarks.study_rediscovery` searches `digits-mlp` by reinforcement in the
 language `sign`, and in `nos`, for `SECONDS` of core time from each of ten seeds, and looks at the
