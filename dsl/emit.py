@@ -228,12 +228,10 @@ class _Emitter:
                 first, second = second, first
             return row.mixed.format(self.operand(first)[0], self.operand(second)[0]), _ATOM
         written = [self.operand(a) for a in arguments]
-        if (
-            row.name == "clip"
-            and self.dialect.mixed
-            and self.graph.shapes[arguments[0]] is Shape.SCALAR
-        ):
-            written[0] = f"torch.zeros_like({written[1][0]}) + {written[0][0]}", _ATOM
+        plain = self.dialect.mixed and self.graph.shapes[arguments[0]] is Shape.SCALAR
+        if plain and row.name in ("clip", "drop"):  # numbers alone would be of torch's own dtype
+            like = written[1][0] if row.name == "clip" else "g"
+            written[0] = f"torch.zeros_like({like}) + {written[0][0]}", _ATOM
         if row.name == "where":
             return self.where(arguments, written), _ATOM
         extra = {}

@@ -238,7 +238,14 @@ def test_scalars_are_ieee(text: str, hyper: float, expected: float) -> None:
 
 def test_dtypes_and_shapes_are_kept() -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
-        for text in ("adam", "where(g, 1, 2)", "norm(g)", "drop(g, 0.5) + noise(1)", "2 ^ g"):
+        for text in (
+            "adam",
+            "where(g, 1, 2)",
+            "norm(g)",
+            "drop(g, 0.5) + noise(1)",
+            "2 ^ g",
+            "drop(0.1, 0.5)",
+        ):
             rule = compile_rule(text)
             g = torch.ones(2, 3, dtype=dtype)
             scalars = rule.scalars(0, 1, rule.hyperparameters)
