@@ -12,6 +12,9 @@ COSTS = ("cost_seconds", "cost_steps", "step", "slots")
 """Figures of every outcome that no task measures: core-seconds and training steps over all
 learning rates and seeds, steps of the longest run, numbers of optimizer state per weight."""
 
+SPENT = {"cost_seconds", "cost_steps"}
+"""Of these what a trial spent, which is nothing where its outcome was taken over."""
+
 
 class Judged(Protocol):
     """What has figures: an outcome, or a trial as the service shows it."""

@@ -1,8 +1,10 @@
 """When two candidates are the same one: what they do, not what they are called."""
 
 import hashlib
+import json
 
 from dsl.candidate import Candidate
+from dsl.canonical import canonical_text
 from dsl.fingerprint import edition, fingerprint
 
 
@@ -41,6 +43,22 @@ def named(candidate: Candidate, *, canonical: bool = False) -> bytes:
     """
     said = behaviour(candidate, canonical=canonical)
     return edition() + hashlib.sha256(said.encode()).digest()[:14]
+
+
+def spelled(candidate: Candidate) -> str:
+    """Return 32 digits that candidates share if they are the same in all but their seeds.
+
+    Of the rule the canonical form counts, and of the numbers those that are given. For candidates
+    whose hyperparameters are searched, where `behaviour` would know the rule at its defaults alone.
+
+    Raises:
+        RuleError: The candidate's rule is none.
+    """
+    rule = candidate.rule if candidate.imported else canonical_text(candidate.rule)
+    # What a sampler drew is validated where a worker reads it.
+    numbers = candidate.model_dump(exclude={"rule", "seed"}, warnings=False)
+    said = f"{rule} {json.dumps(numbers, sort_keys=True)}"
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def is_current(name: bytes) -> bool:

@@ -14,7 +14,7 @@ History = Sequence[tuple[Proposal, Outcome | None]]
 """All that was asked of a job in the order of numbers, each with its outcome where there is one."""
 
 Known = Mapping[Stage, Mapping[str, Outcome]]
-"""What earlier jobs found out under the same conditions, by stage and `Proposal.behaviour`."""
+"""What trials found out under the same conditions, by stage and `Proposal.behaviour`."""
 
 
 @runtime_checkable

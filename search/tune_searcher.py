@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 
 from dsl.candidate import Proposal, Stage
 from dsl.outcome import Outcome
+from search.memory import Memory
 from search.space import Point
 from search.strategy import Known, Strategy
 from search.tuning import OptunaStrategy
@@ -29,7 +30,9 @@ class PopulationSearcher(Searcher):
         population: The most proposals in one Tune trial.
         spread: Over how many Tune trials a stage after the search, which comes all at once, is
             spread; the number that run at the same time.
-        known: What need not be tried: the strategy is told at once, and `taken_over` says so.
+        known: What need not be tried: the strategy is told at once, and `taken_over` says so. Of
+            its stages nothing is tried twice in this search either.
+        job: The id of the job that is searched for.
     """
 
     def __init__(
@@ -38,12 +41,17 @@ class PopulationSearcher(Searcher):
         population: int,
         spread: int = 1,
         known: Known | None = None,
+        job: str = "",
     ) -> None:
         super().__init__()
         self.strategy = strategy
         self.population = population
         self.spread = spread
-        self._known: Known = known or {}
+        self._memory = Memory(known or {}, job)
+        self._stalled = False
+        """Whether all that was asked last waits for outcomes that are due."""
+
+        self._waiting: list[Proposal] = []
         self._taken_over: list[tuple[Proposal, Outcome]] = []
         self._ready: deque[tuple[Proposal, ...]] = deque()
         self._out: dict[str, tuple[Proposal, ...]] = {}
@@ -60,7 +68,7 @@ class PopulationSearcher(Searcher):
         Raises:
             RuntimeError: The strategy waits for an answer though none is due.
         """
-        if not self._ready and not self.strategy.finished:
+        if not self._ready and not self._stalled and not self.strategy.finished:
             self._ready.extend(self._split(self._ask()))
         if self._ready:
             population = self._out[trial_id] = self._ready.popleft()
@@ -89,25 +97,32 @@ class PopulationSearcher(Searcher):
         found, self._taken_over = self._taken_over, []
         return found
 
-    def _ask(self) -> list[Proposal]:
-        """Ask the strategy until there is something to try, or nothing to ask now."""
-        while proposals := self.strategy.ask(self.population):
-            known = {p.number: o for p in proposals if (o := self._outcome_of(p)) is not None}
-            if known:
-                self.strategy.tell(list(known.values()))
-                self._taken_over += [(p, known[p.number]) for p in proposals if p.number in known]
-            unknown = [p for p in proposals if p.number not in known]
-            if unknown or self.strategy.finished:
-                return unknown
-        return []
+    def waiting(self) -> list[Proposal]:
+        """Return what, since this was last asked, began to wait for an equal one's outcome."""
+        found, self._waiting = self._waiting, []
+        return found
 
-    def _outcome_of(self, proposal: Proposal) -> Outcome | None:
-        known = self._known.get(proposal.stage, {}).get(proposal.behaviour or "")
-        if known is None:
-            return None
-        return known.model_copy(
-            update={"number": proposal.number, "cost_steps": 0, "cost_seconds": 0.0}
-        )
+    def _ask(self) -> list[Proposal]:
+        """Ask the strategy until there is something to try or to wait for, or nothing to ask."""
+        while proposals := self.strategy.ask(self.population):
+            known: list[tuple[Proposal, Outcome]] = []
+            untried: list[Proposal] = []
+            waiting: list[Proposal] = []
+            for proposal in proposals:
+                outcome = self._memory.outcome_of(proposal)
+                if outcome is not None:
+                    known.append((proposal, outcome))
+                else:
+                    (waiting if self._memory.waits(proposal) else untried).append(proposal)
+            if known:
+                self.strategy.tell([outcome for _, outcome in known])
+                self._taken_over += known
+            self._waiting += waiting
+            # To ask on would be to ask all at once, of a sampler that learns nothing between.
+            self._stalled = bool(waiting) and not untried
+            if untried or waiting or self.strategy.finished:
+                return untried
+        return []
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -116,15 +131,18 @@ class PopulationSearcher(Searcher):
         population = self._out.pop(trial_id, None)
         if population is None:
             return
+        self._stalled = False
         asked = {proposal.number: proposal for proposal in population}
         answered = [] if error or result is None else result["outcomes"]
         outcomes = [Outcome.model_validate(entry) for entry in answered]
+        equal: list[tuple[Proposal, Outcome]] = []
         for outcome in outcomes:
             # pop raises KeyError for a number that was not asked: that would be our own fault.
-            asked.pop(outcome.number)
+            equal += self._memory.learn(asked.pop(outcome.number), outcome)
             self._losses.pop(outcome.number, None)
         if outcomes:
-            self.strategy.tell(outcomes)
+            self.strategy.tell([*outcomes, *(outcome for _, outcome in equal)])
+            self._taken_over += equal
         if asked:
             self._lose(list(asked.values()))
 
@@ -154,6 +172,8 @@ class PopulationSearcher(Searcher):
             if losses >= ATTEMPTS:
                 del self._losses[proposal.number]
                 abandoned.append(proposal.number)
+                if (heir := self._memory.give_up(proposal)) is not None:
+                    self._ready.append((heir,))
             else:
                 again.setdefault(losses, []).append(proposal)
         for losses, some in again.items():

@@ -19,6 +19,7 @@ from dsl.candidate import Candidate, Proposal
 from dsl.figures import Constraint
 from dsl.outcome import Outcome, TrialState
 from search.aims import BROKEN, Aims, Lesson
+from search.identity import spelled
 from search.ledger import Ledger, check_count, teaches
 from search.sampler_settings import CMAES, GP, NSGA2, NSGA3, QMC, SamplerSettings
 from search.samplers import distribution, sampler_of, size
@@ -177,10 +178,12 @@ class OptunaStrategy:
             if is_active(parameter, trial.params):
                 _suggest(trial, name, self._distributions[name])
         number = trial.number - self._first
+        candidate = self.base.with_values(trial.params)
         return Proposal(
             number=number,
-            candidate=self.base.with_values(trial.params),
+            candidate=candidate,
             parameters=trial.params,
+            behaviour=spelled(candidate),
             memo=self._memo(trial.number, before) | ({} if place is None else {"point": place}),
         )
 

@@ -36,8 +36,9 @@ ONE_BY_ONE_POPULATION = 8
 between populations. Under a pruner they stay together, for it compares them."""
 
 
-Past = tuple[History, bytes | None, Known]
-"""A job's trials in the order of numbers, the strategy's last snapshot, what earlier jobs know."""
+Past = tuple[History, bytes | None, Known, str]
+"""A job's trials in the order of numbers, the strategy's last snapshot, what need not be tried
+again, and the job's id."""
 
 
 def build(job_json: str, past: Past) -> Plan:
@@ -54,10 +55,10 @@ def build(job_json: str, past: Past) -> Plan:
     concurrent, gpus = capacity()
     population = population_of(job, concurrent)
     strategy = strategy_of(job, population)
-    history, snapshot, known = past
+    history, snapshot, known, job_id = past
     strategy.restore(history, snapshot)
     return Plan(
-        searcher=PopulationSearcher(strategy, population, concurrent, known),
+        searcher=PopulationSearcher(strategy, population, concurrent, known, job_id),
         evaluation=evaluation_of(job).model_dump(mode="json"),
         max_concurrent=concurrent,
         gpus=gpus,

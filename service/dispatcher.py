@@ -283,8 +283,9 @@ class Run:
         spec = self._patiently(lambda: self._store.job(self._claim.job_id)).spec
         self._points = len(spec.enqueue) if isinstance(spec, TuneJob) else 0
         run = driver.actor.run.options(num_returns="streaming")
-        past = (history.trials, history.snapshot, history.known)
-        return run.remote(self._drivers.build, spec.model_dump_json(), past, self._claim.job_id)
+        job_id = self._claim.job_id
+        past = (history.trials, history.snapshot, history.known, job_id)
+        return run.remote(self._drivers.build, spec.model_dump_json(), past, job_id)
 
     def _hand_on_points(self) -> None:
         """Tell the driver of points that were added while it runs."""

@@ -3,6 +3,7 @@
 import hashlib
 
 from dsl.candidate import Stage
+from dsl.figures import SPENT
 from search.comparison import fresh_seed
 from service.jobs import LONGER, DiscoverJob, TuneJob
 from workers.protocol import Evaluation, NoPruner, Protocol, TaskSpec
@@ -32,11 +33,11 @@ def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
 def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
     """Return for each stage 32 hexadecimal digits: task, whole protocol and first seed.
 
-    Candidates of equal behaviour that were tried under equal conditions have equal outcomes. The
-    trials of a tune job differ in numbers drawn from a continuum, and those that a pruner compares
-    depend on each other, so theirs are never looked up.
+    Candidates of equal behaviour that were tried under equal conditions have equal outcomes. Those
+    that a pruner compares depend on each other, so theirs are never looked up; nor are those of a
+    job that is after what trials cost, for one that is taken over costs nothing.
     """
-    if isinstance(job, TuneJob):
+    if isinstance(job, TuneJob) and SPENT & set(job.figures):
         return {}
     whole, found = evaluation_of(job), {}
     for stage, protocol in whole.protocols.items():
@@ -47,6 +48,7 @@ def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
         task = TaskSpec(name="") if stage is Stage.UNSEEN else job.task
         own = whole.model_copy(update={"task": task, "protocols": {Stage.SEARCH: protocol}})
         # A discover job has no constraints, and its earlier versions knew no such field.
-        said = f"{own.model_dump_json(exclude={'constraints'})} {seed}"
+        left_out = {"constraints"} if isinstance(job, DiscoverJob) else None
+        said = f"{own.model_dump_json(exclude=left_out)} {seed}"
         found[stage] = hashlib.sha256(said.encode()).hexdigest()[:32]
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from dsl.candidate import Stage
-from dsl.figures import figure
+from dsl.figures import SPENT, figure
 from dsl.outcome import TrialState
 from search.warm_start import MOST, KnownTrial, fits
 from service.jobs import TuneJob
@@ -26,7 +26,8 @@ def chosen(trials: Sequence[Trial], job: TuneJob) -> tuple[KnownTrial, ...]:
 def _known(trials: Sequence[Trial], job: TuneJob) -> Iterator[KnownTrial]:
     for trial in trials:
         ended = trial.state in (TrialState.COMPLETE, TrialState.INFEASIBLE)
-        if trial.stage is Stage.SEARCH and trial.parameters and ended:
+        costless = trial.origin is not None and SPENT & set(job.figures)
+        if trial.stage is Stage.SEARCH and trial.parameters and ended and not costless:
             # Of what broke the other job's bounds the figures are known, and this job has its own.
             value = figure(trial, job.objective.metric)
             found = {name: figure(trial, name) for name in job.figures if value is not None}

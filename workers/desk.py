@@ -65,6 +65,9 @@ class PopulationSource(Protocol):
     def taken_over(self) -> list[tuple[Proposal, Outcome]]:
         """Return, once, what needed no worker, with its outcomes."""
 
+    def waiting(self) -> list[Proposal]:
+        """Return, once, what waits for the outcome of an equal proposal that a worker has."""
+
     def snapshot(self) -> bytes | None:
         """Return the state to keep."""
 

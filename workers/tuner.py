@@ -66,7 +66,9 @@ class Recorder(Searcher):
         with desk.noting_failure():
             desk.hand_on_points()
             config = desk.source.suggest(trial_id)
-            known = desk.source.taken_over()
+            known, waiting = desk.source.taken_over(), desk.source.waiting()
+        if waiting:
+            desk.messages.put(Asked(proposals=tuple(waiting)))
         if known:
             proposals, outcomes = zip(*known, strict=True)
             desk.messages.put(Asked(proposals=proposals))
@@ -99,7 +101,9 @@ class Recorder(Searcher):
         answered = [] if error or result is None else result["outcomes"]
         outcomes = tuple(Outcome.model_validate(entry) for entry in answered)
         if outcomes:
-            desk.messages.put(Told(outcomes=outcomes, snapshot=desk.source.snapshot()))
+            equal = tuple(outcome for _, outcome in desk.source.taken_over())
+            told = Told(outcomes=(*outcomes, *equal), snapshot=desk.source.snapshot())
+            desk.messages.put(told)
         missing = set(numbers) - {outcome.number for outcome in outcomes}
         reasons = {} if result is None else {e["number"]: e["error"] for e in result["lost"]}
         died = f"the worker process died {RETRIES + 1} times while it trained this population"

@@ -1,4 +1,4 @@
-"""What earlier jobs found out, for those that ask the same under the same conditions."""
+"""What trials found out, for jobs that ask the same under the same conditions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,12 +20,15 @@ CHUNK = 500
 
 
 def known(connection: Connection, job: Row[Any]) -> Known:
-    """Return what is known under a job's conditions, by stage and behaviour, without curves."""
+    """Return what is known under a job's conditions, by stage and behaviour, without curves.
+
+    What the job's own trials found out before it was stopped is among it.
+    """
     found: dict[Stage, dict[str, Outcome]] = {}
     for stage, digest in conditions(JOB_SPEC.validate_python(job.spec)).items():
         rows = connection.execute(
             select(trials.c.behaviour, trials.c.job_id, trials.c.number, trials.c.outcome)
-            .where(trials.c.conditions == digest, trials.c.job_id != job.id)
+            .where(trials.c.conditions == digest)
             .order_by(trials.c.finished.desc())
             .limit(MOST)
         )

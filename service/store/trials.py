@@ -40,7 +40,7 @@ class History:
     """The strategy's own state after the last outcome."""
 
     known: Known = field(default_factory=dict)
-    """What earlier jobs found out under the same conditions."""
+    """What the job and earlier ones found out under the same conditions."""
 
 
 def _number_in(column: Any, *path: str) -> Family:

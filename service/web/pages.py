@@ -187,7 +187,7 @@ class _Progress:
     """Of the infeasible ones, those rejected before any training."""
 
     taken_over: int
-    """Trials of the search whose outcome an earlier job had found."""
+    """Trials of the search whose outcome an earlier trial had found."""
 
 
 def _progress(job: Job, digest: Digest) -> _Progress:

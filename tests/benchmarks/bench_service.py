@@ -65,6 +65,7 @@ def seconds_of_job(store: Store, population: int) -> tuple[float, float]:
         "name": "nothing",
         "task": {"name": "digits-mlp"},
         "optimizer": "sgd",
+        "seed": population,  # equal jobs would take each other's outcomes over
         "space": {"lr": {"type": "float", "low": 0.001, "high": 1.0, "log": True}},
         "sampler": {"name": "random"},
         "population": population,

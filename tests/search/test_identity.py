@@ -3,7 +3,7 @@
 import pytest
 
 from dsl.candidate import Candidate, ScheduleSpec
-from search.identity import behaviour, is_current
+from search.identity import behaviour, is_current, spelled
 from search.identity import named as name_of
 
 
@@ -45,6 +45,26 @@ def test_the_same(one: str, other: str) -> None:
 )
 def test_not_the_same(one: str, other: str) -> None:
     assert one != other
+
+
+def test_a_spelling_holds_every_number_and_no_seed() -> None:
+    mirrored = [
+        Candidate(rule=rule, lr=0.1, hyperparameters={"beta": 0.5, "mu": 0.9})
+        for rule in ("ema(g, beta) * sign(ema(w, mu))", "ema(g, mu) * sign(ema(w, beta))")
+    ]
+    numbers: list[dict[str, object]] = [
+        {"lr": 0.2},
+        {"hyperparameters": {"beta": 0.9, "mu": 0.5}},
+        {"decay": "l2"},
+        {"weight_decay": 0.1},
+        {"schedule": ScheduleSpec(name="cosine")},
+        {"batch_size": 32},
+        {"rule": "pytorch_optimizer.Muon"},
+    ]
+    others = [mirrored[0].model_copy(update=each) for each in numbers]
+    assert len({spelled(each) for each in (*mirrored, *others)}) == 9
+    same = mirrored[0].model_copy(update={"seed": 7, "rule": "sign(ema(w, mu)) * ema(g, beta)"})
+    assert spelled(same) == spelled(mirrored[0])
 
 
 def test_the_name_is_the_same_for_a_canonical_form() -> None:

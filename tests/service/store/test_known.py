@@ -119,7 +119,34 @@ def test_only_the_newest_are_told(store: Store, monkeypatch: pytest.MonkeyPatch)
     assert [outcome.origin.job_id for outcome in found if outcome.origin] == [newest] * 2
 
 
-def test_a_tune_job_knows_nothing(store: Store) -> None:
+HALVING = {"name": "successive_halving"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 2),
+        ({"name": "another", "sampler": {"name": "random"}, "budget": {"trials": 7}}, 2),
+        ({"seed": 1}, 0),
+        ({"budget": {"trials": 7, "steps": 301}}, 0),
+        ({"constraints": [{"metric": "validation_accuracy", "at_least": 0.5}]}, 0),
+        ({"pruner": HALVING}, None),
+        ({"constraints": [{"metric": "cost_seconds", "at_most": 9}]}, None),
+        ({"objectives": [{"metric": "validation_loss"}, {"metric": "cost_steps"}]}, None),
+    ],
+)
+def test_a_tune_job_knows_what_was_told_of_its_own_kind_and_of_itself(
+    store: Store, changes: dict[str, Any], count: int | None
+) -> None:
     ended(store)
-    job, _ = running(store, tune())
-    assert store.history(job.id).known == {}
+    first, claim = running(store, tune())
+    store.record_asked(claim, proposals())
+    store.record_told(claim, [complete(0, 0.25), infeasible(1)], None)
+    own = store.history(first.id).known[Stage.SEARCH]
+    origins = [Origin(job_id=first.id, number=number) for number in (0, 1)]
+    assert sorted((o.origin for o in own.values() if o.origin), key=str) == origins
+    store.finish(claim, JobState.SUCCEEDED)
+    job, _ = running(store, tune(**changes))
+    assert store.history(job.id).known == (
+        {} if count is None else {Stage.SEARCH: own if count else {}}
+    )

@@ -242,6 +242,6 @@ def test_a_trial_that_was_taken_over_says_from_where(live: Live) -> None:
     page = f"{live.url}/jobs/{job}/trials/0"
     link = f'Taken over from <a href="/jobs/{source}/trials/0">trial 0 of the first job</a>'
     assert link in live.http.get(page).text
-    assert "1 taken over from earlier jobs" in live.http.get(f"{live.url}/jobs/{job}").text
+    assert "1 taken over from earlier trials" in live.http.get(f"{live.url}/jobs/{job}").text
     live.store.delete_job(source)
     assert f"trial 0 of job {source}, deleted since" in live.http.get(page).text

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dsl.candidate import Candidate, Proposal
-from dsl.outcome import Outcome, TrialState
+from dsl.outcome import Origin, Outcome, TrialState
 from service.assembly import strategy_of
 from service.jobs import JOB_SPEC, TuneJob
 from service.resources import JobState
@@ -114,3 +114,28 @@ def test_only_an_ended_job_of_the_same_kind_is_learnt_from(live: Live) -> None:
     answer = live.http.post("/jobs", json=outside)
     assert answer.status_code == 422
     assert "lies in the space" in answer.text
+
+
+def test_what_a_trial_cost_is_not_learnt_where_it_was_taken_over(live: Live) -> None:
+    earlier = ended(live, [0.01, 0.02])
+    job_id, claim = live.submit(BODY), live.claim()
+    proposals = [
+        Proposal(
+            number=number,
+            candidate=Candidate(rule="adam", lr=rate),
+            parameters={"lr": rate, "weight_decay": 0.001},
+        )
+        for number, rate in enumerate((0.01, 0.03))
+    ]
+    told = [bowl(proposal) for proposal in proposals]
+    told[0] = told[0].model_copy(update={"origin": Origin(job_id=earlier, number=0)})
+    live.store.record_asked(claim, proposals)
+    live.store.record_told(claim, told, None)
+    live.store.finish(claim, JobState.SUCCEEDED)
+    bound = {"constraints": [{"metric": "cost_seconds", "at_most": 9}]}
+    for more, rates in (({}, {0.01, 0.03}), (bound, {0.03})):
+        body = {**BODY, **more, "warm_start": {"job": job_id}}
+        spec = live.store.job(live.submit(body)).spec
+        assert isinstance(spec, TuneJob)
+        assert spec.warm_start is not None
+        assert {trial.parameters["lr"] for trial in spec.warm_start.trials} == rates
