@@ -32,8 +32,9 @@ def test_a_long_run_has_few_columns_at_a_time() -> None:
 
 
 def test_a_number_too_large_for_a_rows_dtype_is_infinite_and_ends_nobody_elses_training() -> None:
-    bounded = "min(m, (1000 * (t + 1)) ^ 13)"
-    candidates = [Candidate(rule=rule, lr=0.1) for rule in (bounded, "m", f"g * {bounded} * 0")]
+    large = "(1000 * (t + 1)) ^ 13"
+    rules = (f"min(m, {large})", "m", f"g * {large}")
+    candidates = [Candidate(rule=rule, lr=0.1) for rule in rules]
     alike, plain, _ = train_population(TASKS["wine"], candidates, Protocol(steps=5))
     assert alike.state is TrialState.COMPLETE
     assert alike.metrics == plain.metrics
