@@ -14,7 +14,7 @@ from service.store.store import Store
 from service.web.app import Application, create_app
 from service.web.security import is_loopback
 
-GRACE_SECONDS = 3
+GRACE_SECONDS = 6
 """How long open requests may take to end when the server stops."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
