@@ -60,10 +60,7 @@ def read_job(path: str) -> Resource:
     job = documents.read(path)
     if not isinstance(job, dict):
         raise WrongUse(f"{path} holds {type(job).__name__}, not an object with 'kind', 'name' …")
-    try:
-        json.dumps(job, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise WrongUse(f"{path} holds what JSON cannot say: {error}") from error
+    documents.check_json(job, path)
     return job
 
 

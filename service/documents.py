@@ -84,3 +84,15 @@ def _in_yaml(error: yaml.MarkedYAMLError) -> str:
 def is_beginning(text: str) -> bool:
     """Whether a text could be the beginning of an id."""
     return re.fullmatch(r"[0-9a-f]{1,12}", text) is not None
+
+
+def check_json(document: Any, path: str) -> None:
+    """Check that JSON can say what a YAML text holds.
+
+    Raises:
+        WrongUse: It holds, say, `.inf` or a date.
+    """
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise WrongUse(f"{path} holds what JSON cannot say: {error}") from error

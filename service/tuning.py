@@ -38,8 +38,10 @@ def _points(values: list[str], file: str | None) -> list[dict[str, Any]]:
     point = {}
     for value in values:
         name, sign, written = value.partition("=")
-        if not sign or not name:
+        if not sign or not name or not written.strip():
             raise WrongUse(f"{value!r} is no value; write, say, lr=0.01")
+        if name in point:
+            raise WrongUse(f"{name} has two values; give one, or several points in a --file")
         point[name] = documents.parse(written, value)
     return [point]
 
@@ -57,6 +59,7 @@ def enqueue(
 ) -> None:
     """Have a tune job try a point next, also while it runs; what it leaves out is sampled."""
     points = _points(values or [], file)
+    documents.check_json(points, file or "the point")
     with connected(url, token) as client:
         job = client.enqueue(job_named(client, job_id)["id"], points)
     if as_json:

@@ -225,7 +225,9 @@ def enqueue(job_id: JobId, points: Points, store: StoreDep) -> Job:
     known = len(found.spec.enqueue)
     left = found.budget - max(known, sum(found.trials.values()))
     if len(points.enqueue) > left:
-        detail = f"{len(points.enqueue)} points, but the budget has {max(left, 0)} trials left"
+        many, places = len(points.enqueue), max(left, 0)
+        told = f"{many} {'point' if many == 1 else 'points'}, but the budget has {places}"
+        detail = f"{told} {'trial' if places == 1 else 'trials'} left"
         error = FieldError(pointer="#/enqueue", detail=f"{detail}; raise the budget first")
         raise Problem(422, f"{error.pointer}: {error.detail}", [error])
     _refuse_unable(

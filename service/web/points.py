@@ -10,6 +10,7 @@ from service.store.errors import QueryError
 from service.store.store import Store
 from service.web.access import JobId
 from service.web.jobs import Points, enqueue
+from service.web.phrases import phrase
 from service.web.problems import Problem
 
 
@@ -38,7 +39,8 @@ def add_form(routes: APIRouter, store: Store) -> None:
         try:
             enqueue(job_id, Points.model_validate({"enqueue": [point]}), store)
         except ValidationError as error:
-            raise QueryError("point", error.errors()[0]["msg"]) from error
+            fault = error.errors()[0]
+            raise QueryError("point", phrase(fault, fault["loc"])) from error
         except Problem as problem:
             raise QueryError("point", problem.detail) from problem
         return RedirectResponse(f"/jobs/{job_id}", 303)
