@@ -114,6 +114,14 @@ def _balanced(z: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def _vanishing(z: torch.Tensor) -> torch.Tensor:
+    """Return gradients of which the cube, or the square too, is too small for a number.
+
+    Training in float32 has them from 1e-15 and 1e-23 on: sign(g ^ 3) is not sign(g) there.
+    """
+    return z * 10.0 ** -torch.tensor([112.0, 165.0], dtype=torch.float64).repeat(2)
+
+
 _BLOCKS = (
     (_every_order, 40),
     (_wild, 20),
@@ -122,6 +130,7 @@ _BLOCKS = (
     (_near_one, 24),
     (_interrupted, 80),
     (_balanced, 48),
+    (_vanishing, 4),
 )
 """Kinds of gradients, each made of normal numbers [steps, coordinates], and how many of them."""
 

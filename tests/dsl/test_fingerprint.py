@@ -8,7 +8,7 @@ from dsl.fingerprint import edition, fingerprint
 from dsl.probe import probe
 from optimizers.catalogue import CATALOGUE
 
-EDITION, ADAM, POWERSIGN = "3049", "733a526492cf5e83", "a26ce4373b06cabd"
+EDITION, ADAM, POWERSIGN = "9be4", "abbcb7c5b220c746", "417f4e95f61730ff"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,10 @@ RARE = {
         ("m + log(abs(sign(w)))", "m"),
         ("g * sign(w) * clip(w / 10, 1e-3)", "g * clip(abs(w) + 1e-12, 1e-3)"),
         ("m / (sqrt(abs(0 * log(abs(w)))) + 1e-8)", "m"),
+    ],
+    "a power underflows": [
+        ("sign(g ^ 3)", "sign(g)"),
+        ("log(abs(g ^ 2)) * m", "2 * log(abs(g)) * m"),
     ],
     "a weight is small": [
         ("abs(g) * clip(sqrt(abs(clip(w / 10, 1e-4) + 1e-5)), 1e-4)", "abs(g)"),
