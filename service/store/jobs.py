@@ -241,6 +241,13 @@ def points(connection: Connection, job_id: str) -> tuple[Point, ...]:
     return tuple(spec.get("enqueue", ()))
 
 
+def points_asked(connection: Connection, job_id: str) -> int:
+    """Return how many of a tune job's points have become trials."""
+    point = trials.c.proposal["memo", "point"].as_integer()
+    asked = select(func.count(point)).where(trials.c.job_id == job_id)
+    return int(connection.execute(asked).scalar_one())
+
+
 def clone(transaction: Transaction, job_id: str, name: str | None) -> Job:
     """Queue a new job with the same body."""
     spec = dict(row_of(transaction.connection, job_id).spec)

@@ -223,8 +223,9 @@ def enqueue(job_id: JobId, points: Points, store: StoreDep) -> Job:
     if not isinstance(found.spec, TuneJob):
         raise Problem(409, f"job {job_id} is a discover job: it has no points to try")
     known = len(found.spec.enqueue)
-    left = found.budget - max(known, sum(found.trials.values()))
-    if len(points.enqueue) > left:
+    waiting = known - store.points_asked(job_id)
+    left = found.budget - sum(found.trials.values()) - waiting
+    if len(points.enqueue) > left and found.state not in TERMINAL:
         many, places = len(points.enqueue), max(left, 0)
         told = f"{many} {'point' if many == 1 else 'points'}, but the budget has {places}"
         detail = f"{told} {'trial' if places == 1 else 'trials'} left"

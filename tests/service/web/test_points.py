@@ -110,6 +110,13 @@ def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:
     running = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
     assert running.status_code == 200, running.text
     assert live.store.points(job_id) == (WHOLE, {"lr": 0.1})
+    spec = live.store.job(job_id).spec
+    live.store.record_asked(claim, strategy_of(spec).ask(17))
+    assert live.store.points_asked(job_id) == 2
+    for status in (200, 200, 200, 422):
+        one = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
+        assert one.status_code == status, "points that wait have their trials already"
+    assert "1 point, but the budget has 0 trials left" in one.text
     live.store.finish(claim, JobState.SUCCEEDED)
     ended = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
     assert ended.status_code == 409
