@@ -74,6 +74,8 @@ def test_a_running_job_is_followed_without_reloading(context: BrowserContext, si
     page.goto(site.job(running.job_id))
     page.evaluate("window.kept = true")
     expect(caption(page, "history")).to_have_text("No trial is complete yet.")
+    expect(page.locator("figure .u-axis.u-off")).to_have_count(0)
+    expect(page.locator("figure[data-figure=curves] .u-axis")).to_have_count(2)
     rows = page.locator("#trials tbody tr")
     expect(rows).to_have_count(4)
 

@@ -59,6 +59,16 @@ export function trialPlot(figure, data) {
 }
 
 /**
+ * The steps that are drawn; without any the axis stands all the same.
+ * @param {any} _plot
+ * @param {number | null} first
+ * @param {number | null} last
+ */
+function range(_plot, first, last) {
+  return first === null || last === null ? [0, 1] : [first, last];
+}
+
+/**
  * @param {import("./palette.js").Palette} colours
  * @param {string} label
  * @param {object[]} series
@@ -70,7 +80,7 @@ function frame(colours, label, series, low, high, log) {
   return {
     height: 300,
     padding: [10, 12, 0, 0],
-    scales: { x: { time: false }, y: { distr: log ? 3 : 1, range: () => [low, high] } },
+    scales: { x: { time: false, range }, y: { distr: log ? 3 : 1, range: () => [low, high] } },
     axes: [
       axis(colours, "step", { side: 2, size: 32 }),
       axis(colours, label, { side: 3, ...(log ? { splits: () => logSplits(low, high) } : {}) }),
