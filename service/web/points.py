@@ -42,5 +42,7 @@ def add_form(routes: APIRouter, store: Store) -> None:
             fault = error.errors()[0]
             raise QueryError("point", phrase(fault, fault["loc"])) from error
         except Problem as problem:
-            raise QueryError("point", problem.detail) from problem
+            # The pointer, which begins the detail, is for those who wrote JSON.
+            told = problem.errors[0].detail if problem.errors else problem.detail
+            raise QueryError("point", told) from problem
         return RedirectResponse(f"/jobs/{job_id}", 303)

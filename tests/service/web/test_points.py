@@ -86,7 +86,7 @@ def test_a_point_is_written_into_the_page(live: Live) -> None:
     assert live.http.post(form, data={"lr": "1e-2", "schedule.gamma": " "}).status_code == 303
     assert live.store.points(job_id) == (WHOLE, {"lr": 0.01})
     for wrong, words in (
-        ({"lr": "2"}, "lr cannot be 2; allowed: from 1e-05 to 1"),
+        ({"lr": "2"}, "point: lr cannot be 2; allowed: from 1e-05 to 1"),
         ({"lr": "nan"}, "must be a finite number"),
         ({}, "must have at least 1 entry"),
     ):
