@@ -8,7 +8,7 @@ from dsl.fingerprint import edition, fingerprint
 from dsl.probe import probe
 from optimizers.catalogue import CATALOGUE
 
-EDITION, ADAM, POWERSIGN = "9be4", "abbcb7c5b220c746", "417f4e95f61730ff"
+EDITION, ADAM, POWERSIGN = "d79c", "40e946840c8c26b5", "6f8174a9cee2cf69"
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,7 @@ RARE = {
     "a power underflows": [
         ("sign(g ^ 3)", "sign(g)"),
         ("log(abs(g ^ 2)) * m", "2 * log(abs(g)) * m"),
+        ("clip(y, 1e-5) / (sign(g ^ 3) + 1e-8)", "clip(y, 1e-5) / (sign(g) + 1e-8)"),
     ],
     "a weight is small": [
         ("abs(g) * clip(sqrt(abs(clip(w / 10, 1e-4) + 1e-5)), 1e-4)", "abs(g)"),
