@@ -314,11 +314,6 @@ class _Run:
         if not stack.rows:
             return
         columns = {"train_loss": stack.train_loss(), **stack.measure("validation")}
-        if self._rungs and self._ground.protocol.metric not in columns:
-            raise ValueError(
-                f"the pruner's metric {self._ground.protocol.metric!r} is not measured on the task "
-                f"{self._ground.task.name!r}; measured are: {', '.join(columns)}"
-            )
         broken = []
         for i, row in enumerate(stack.rows):
             metrics = {name: values[i] for name, values in columns.items()}
@@ -334,15 +329,22 @@ class _Run:
         stack.drop(broken)
 
     def _halve(self, chunks: Sequence[_Chunk], rung: int) -> None:
+        metric = self._ground.protocol.metric
+        measured = next((self._curves[row][-1].metrics for c in chunks for row in c.rows), {})
+        if measured and metric not in measured:
+            raise ValueError(
+                f"the pruner's metric {metric!r} is not measured on the task "
+                f"{self._ground.task.name!r}; measured are: {', '.join(measured)}"
+            )
         if self._pruning.scheduled:
             if self._heard is not None and not self.results:
                 self._heard([self._so_far(row) for row in range(len(self._candidates))])
             return
-        protocol, scores = self._ground.protocol, defaultdict(list)
-        sign = 1.0 if protocol.direction == "minimize" else -1.0
+        scores = defaultdict(list)
+        sign = 1.0 if self._ground.protocol.direction == "minimize" else -1.0
         for chunk in chunks:
             for row in chunk.rows:
-                value = self._curves[row][-1].metrics[protocol.metric]
+                value = self._curves[row][-1].metrics[metric]
                 scores[self._families[row]].append(sign * value)
         means = {family: sum(values) / len(values) for family, values in scores.items()}
         gone = self._pruning.losers(means, rung)

@@ -1,5 +1,6 @@
 """Points that a person writes into the form of a job's page."""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -36,6 +37,9 @@ def add_form(routes: APIRouter, store: Store) -> None:
     @routes.post("/jobs/{job_id}/enqueue")
     def try_next(job_id: JobId, fields: Annotated[dict[str, str], Depends(_fields)]) -> Response:
         point = {name: _value(text) for name, text in fields.items()}
+        for name, value in point.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise QueryError("point", f"{name} must be a finite number; got {value}")
         try:
             enqueue(job_id, Points.model_validate({"enqueue": [point]}), store)
         except ValidationError as error:

@@ -25,7 +25,7 @@ def drivers(local_ray: Path) -> Iterator[Drivers]:
 
 def run_to_end(driver: Driver) -> None:
     run = driver.actor.run.options(num_returns="streaming")
-    for reference in run.remote(SLOW, JOB, ((), None, {})):
+    for reference in run.remote(SLOW, JOB, ((), None, {}, "job")):
         ray.get(reference)
 
 

@@ -68,6 +68,8 @@ def test_a_pruner_by_what_is_not_measured() -> None:
         "the pruner's metric 'validation_error' is not measured on the task 'wine'; measured are: "
         "train_loss, validation_loss, validation_accuracy"
     )
+    [after] = train_population(TASKS["wine"], [Candidate(rule="g", lr=0.1)], Protocol(steps=2))
+    assert after.obstacle is None, "a wrong metric says nothing of how a module is trained"
 
 
 def test_devices_that_are_not_there() -> None:
