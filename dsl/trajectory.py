@@ -18,7 +18,7 @@ from dsl.program import Program, Shape, Value
 from dsl.randomness import Draw
 from dsl.scalars import FLOAT, TENSOR
 
-__all__ = ["Trajectory", "trajectory"]
+__all__ = ["Trajectory", "stepped", "trajectory"]
 
 _KEPT = 512
 """State trajectories remembered: nearly all rules average g, its square or its cube."""
@@ -50,13 +50,13 @@ def trajectory(program: Program, text: str) -> Trajectory:
     run = _Run(program)
     values = run.values()
     if values is None:
-        return Trajectory(_stepped(text), run.unseen())
+        return Trajectory(stepped(text), run.unseen())
     updates = values[program.update].expand(probe()[0].shape)
     return Trajectory(updates, run.unseen())
 
 
-def _stepped(text: str) -> torch.Tensor:
-    """Step the compiled rule, one step after the other."""
+def stepped(text: str) -> torch.Tensor:
+    """Return the updates [steps, coordinates] of the compiled rule, one step after the other."""
     rule = compile_rule(text)
     update = rule.bind(normal=noise)
     gradients, weights = probe()

@@ -27,6 +27,7 @@ from service.connection import (
     job_named,
     only,
     print_json,
+    take_home,
 )
 from service.operation import app as operation
 from service.operation import tokens
@@ -253,14 +254,7 @@ def export(
     """Take a rule home as one file."""
     with connected(url, token) as client:
         text = _export(client, rule, format)
-    if output is None:
-        print(text, end="")
-        return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as error:
-        raise WrongUse(f"cannot write {output}: {error}") from error
-    complaints.print(f"wrote {escape(str(output))}")
+    take_home(text, output)
 
 
 @app.command()

@@ -1,12 +1,14 @@
-"""What the commands that ask a service share: its address, a client, jobs by their beginnings."""
+"""What the commands that ask a service share: address, client, jobs by name, files taken home."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from service import documents
 from service.addresses import DEFAULT_URL
@@ -45,6 +47,18 @@ def connected(url: str | None, token: str | None) -> Iterator[Client]:
 def print_json(value: Any) -> None:
     """Print what a machine reads."""
     print(json.dumps(value, indent=2))
+
+
+def take_home(text: str, output: Path | None) -> None:
+    """Write a text into a file and say so, or print it where none is named."""
+    if output is None:
+        print(text, end="")
+        return
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise WrongUse(f"cannot write {output}: {error}") from error
+    complaints.print(f"wrote {escape(str(output))}")
 
 
 def job_named(client: Client, job_id: str) -> Resource:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from service import documents, listing, terminal
 from service.client import Resource
@@ -12,11 +11,11 @@ from service.connection import (
     Json,
     Token,
     Url,
-    complaints,
     connected,
     console,
     job_named,
     print_json,
+    take_home,
 )
 from service.terminal import WrongUse
 
@@ -82,7 +81,7 @@ def front(
     with connected(url, token) as client:
         found = job_named(client, job_id)["id"]
         if csv or output is not None:
-            _write(client.front_csv(found), output)
+            take_home(client.front_csv(found), output)
             return
         front = client.front(found)
     if as_json:
@@ -91,17 +90,6 @@ def front(
         listing.show(console, _listing(front))
     else:
         console.print("No trial is complete yet.")
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        print(text, end="")
-        return
-    try:
-        output.write_text(text, "utf-8")
-    except OSError as error:
-        raise WrongUse(f"cannot write {output}: {error}") from error
-    complaints.print(f"wrote {escape(str(output))}")
 
 
 def _listing(front: Resource) -> listing.Listing:

@@ -6,34 +6,15 @@ from hypothesis import Phase, assume, given, settings
 
 from dsl.compile import compile_rule
 from dsl.errors import RuleError
-from dsl.probe import SEED, TIMES, TOTAL, numbers, probe
-from dsl.randomness import Draw
 from dsl.text import format_rule, parse
-from dsl.trajectory import trajectory
+from dsl.trajectory import stepped, trajectory
 from dsl.validate import checked
 from optimizers.catalogue import CATALOGUE
 from tests.dsl.strategies import expressions
 
 
-def compiled(text: str) -> torch.Tensor:
-    """Step the compiled rule along the probe, one step after the other."""
-    rule = compile_rule(text)
-    # the probe's normal numbers are small more often
-    update = rule.bind(
-        normal=lambda draw, index, like: numbers("normal", index)[TIMES.index(draw.t)]
-    )
-    gradients, weights = probe()
-    state = rule.initial_state(gradients[0])
-    memory: dict[str, float] = {}
-    updates = []
-    for t, g, w in zip(TIMES, gradients, weights, strict=True):
-        scalars = rule.scalars(t, TOTAL, rule.hyperparameters, memory)
-        updates.append(update(g, w, state, scalars, Draw(SEED, t)).clone())
-    return torch.stack(updates)
-
-
 def assert_probed_as_compiled(text: str) -> None:
-    expected = compiled(text)
+    expected = stepped(text)
     found = trajectory(checked(parse(text)), text).updates
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-300, equal_nan=True)
 
