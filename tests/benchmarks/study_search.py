@@ -8,7 +8,7 @@ many rules were judged and sampled for it. A search sees its own seeds alone; it
 distinct in what they do, are then trained again with seeds that no search saw, their learning
 rates chosen anew. That decides: what is best in a search is partly luck. A rule that fails with the
 fresh seeds counts as one that guesses, and so does each that a search lacks to ten. Wins are by
-seed, against `random` from the same seed. Two processes, some ten minutes.
+seed, against `random` from the same seed. Two processes, a quarter of an hour.
 """
 
 import math
