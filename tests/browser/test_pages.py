@@ -1,4 +1,5 @@
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 
 import httpx
@@ -9,6 +10,7 @@ from dsl.canonical import rule_id
 from dsl.outcome import TrialState
 from optimizers.catalogue import CATALOGUE
 from service.resources import JobState
+from service.store.queue import Claim
 from tests.browser import seed
 from tests.browser.conftest import Site
 from tests.browser.seed import outcome
@@ -185,21 +187,31 @@ def test_columns_are_the_search_and_the_comparison_is_apart(site: Site, http: ht
     assert text.index("0.1200") < text.index("0.2000") < text.index("0.2500") < text.index("0.3000")
 
 
-def test_what_a_comparison_bears_out_is_said_in_words(site: Site, http: httpx.Client) -> None:
-    job, claim = seed.claimed_discovery(site.store, "climbed")
-    rule = "sign(g) * abs(m) * 3"
-    stages = ((Stage.COMPARISON, None), (Stage.UNSEEN, "wine"), (Stage.LONG, None))
+def meet_adamw(
+    site: Site,
+    claim: Claim,
+    rule: str,
+    meetings: Sequence[tuple[Stage, str | None]],
+    values: Sequence[float],
+) -> None:
+    """Record the figures of a rule and of AdamW, by turns, at each stage and task."""
     asked = [
         Proposal(
             number=2 * n + i, candidate=Candidate(rule=text), stage=stage, task=task, label=label
         )
-        for n, (stage, task) in enumerate(stages)
+        for n, (stage, task) in enumerate(meetings)
         for i, (text, label) in enumerate(((rule, None), (CATALOGUE["adamw"].rule, "adamw")))
     ]
     site.store.record_asked(claim, asked)
-    values = (0.3, 0.4, 0.4, 0.3, 0.2, 0.1)
     told = [outcome(n, value, seeds=3) for n, value in enumerate(values)]
     site.store.record_told(claim, told, None)
+
+
+def test_what_a_comparison_bears_out_is_said_in_words(site: Site, http: httpx.Client) -> None:
+    job, claim = seed.claimed_discovery(site.store, "climbed")
+    rule = "sign(g) * abs(m) * 3"
+    stages = ((Stage.COMPARISON, None), (Stage.UNSEEN, "wine"), (Stage.LONG, None))
+    meet_adamw(site, claim, rule, stages, (0.3, 0.4, 0.4, 0.3, 0.2, 0.1))
     boards = http.get(f"/jobs/{job}?part=comparison").text
     assert boards.count("<table") == 3
     assert boards.count('<span class="spread">1.5 s</span>') == 6, "what each figure took"
@@ -225,17 +237,7 @@ def test_several_unseen_tasks_make_one_table_and_are_told_once(
     job, claim = seed.claimed_discovery(site.store, "climbed far")
     rule, tasks = "sign(g) * abs(m) * 5", ("wine", "diabetes")
     meetings = [(Stage.COMPARISON, None), *((Stage.UNSEEN, task) for task in tasks)]
-    asked = [
-        Proposal(
-            number=2 * n + i, candidate=Candidate(rule=text), stage=stage, task=task, label=label
-        )
-        for n, (stage, task) in enumerate(meetings)
-        for i, (text, label) in enumerate(((rule, None), (CATALOGUE["adamw"].rule, "adamw")))
-    ]
-    site.store.record_asked(claim, asked)
-    values = (0.3, 0.4, 0.4, 0.3, 0.2, 0.25)
-    told = [outcome(n, value, seeds=3) for n, value in enumerate(values)]
-    site.store.record_told(claim, told, None)
+    meet_adamw(site, claim, rule, meetings, (0.3, 0.4, 0.4, 0.3, 0.2, 0.25))
     part = http.get(f"/jobs/{job}?part=comparison").text
     assert part.count("never saw") == 1
     table, apart = part.split("<details")[0], part.split("<details")[1]
