@@ -55,12 +55,13 @@ def course(text: str) -> torch.Tensor | None:
     for t, (g, w) in enumerate(zip(gradients, weights, strict=True)):
         scalars = rule.scalars(t, STEPS, rule.hyperparameters, memory)
         updates.append(rule.update(g, w, state, scalars, Draw(SEED, t)).expand(g.shape).clone())
-    found: torch.Tensor = torch.stack(updates).flatten()
+    found = torch.stack(updates).flatten()
     largest = found.abs().max()
     if not largest.isfinite() or largest == 0.0:
         return None
     found /= largest  # lest the sum of squares overflow
-    return (found / found.norm()).float()
+    direction: torch.Tensor = found / found.norm()
+    return direction.float()
 
 
 @cache
