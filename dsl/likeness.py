@@ -6,13 +6,17 @@ other for every weight, are vectors that point the same way.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
 import torch
 
 from dsl.compile import compile_rule
+from dsl.operators import OPERATORS, Kind
+from dsl.program import Program
 from dsl.randomness import Draw, normal, uniform
+from dsl.validate import program_of
 
 __all__ = ["course", "likeness"]
 
@@ -38,23 +42,33 @@ def likeness(one: str, other: str) -> float:
     return math.nan if a is None or b is None else float(a @ b)
 
 
-@lru_cache(maxsize=4096)
-def course(text: str) -> torch.Tensor | None:
+def course(text: str, hyperparameters: Mapping[str, float] | None = None) -> torch.Tensor | None:
     """Return a rule's updates along a run as a vector of length 1, float32 [steps * weights].
 
     None where they are not finite, or all 0.
 
+    Args:
+        text: The rule.
+        hyperparameters: Values for its hyperparameters; those not named have their defaults.
+
     Raises:
         RuleError: the text is no rule.
     """
+    return _course(text, tuple(sorted((hyperparameters or {}).items())))
+
+
+@lru_cache(maxsize=512)  # 37 kB each
+def _course(text: str, given: tuple[tuple[str, float], ...]) -> torch.Tensor | None:
     rule = compile_rule(text)
+    update = rule.bind(**_draws(program_of(text))) if rule.uses_randomness else rule.update
+    numbers = rule.hyperparameters | dict(given)
     gradients, weights = _run()
     state = rule.initial_state(gradients[0])
     memory: dict[str, Any] = {}
     updates = []
     for t, (g, w) in enumerate(zip(gradients, weights, strict=True)):
-        scalars = rule.scalars(t, STEPS, rule.hyperparameters, memory)
-        updates.append(rule.update(g, w, state, scalars, Draw(SEED, t)).expand(g.shape).clone())
+        scalars = rule.scalars(t, STEPS, numbers, memory)
+        updates.append(update(g, w, state, scalars, Draw(SEED, t)).expand(g.shape).clone())
     found = torch.stack(updates).flatten()
     largest = found.abs().max()
     if not largest.isfinite() or largest == 0.0:
@@ -62,6 +76,35 @@ def course(text: str) -> torch.Tensor | None:
     found /= largest  # lest the sum of squares overflow
     direction: torch.Tensor = found / found.norm()
     return direction.float()
+
+
+def _draws(program: Program) -> dict[str, Callable[..., torch.Tensor]]:
+    """Return random draws that depend on how many drops they go through, not on their number.
+
+    Else `drop(g, 0.5)` would have another mask beside a `drop` that does not count.
+    """
+    graph, levels = program.graph, dict[int, int]()
+    drawn = []
+    for index in program.order:
+        value = graph.values[index]
+        row = OPERATORS.get(value.operator)
+        random = row is not None and row.kind is Kind.RANDOM
+        below = max((levels[argument] for argument in value.arguments), default=0)
+        levels[index] = below + random
+        drawn += [below] * random
+    return {
+        function.__name__: lambda draw, number, like, function=function: _drawn(
+            function, drawn[number]
+        )[draw.t].expand(like.shape)
+        for function in (uniform, normal)
+    }
+
+
+@lru_cache(maxsize=64)
+def _drawn(function: Callable[..., torch.Tensor], number: int) -> torch.Tensor:
+    """Return the random numbers of a whole run, [steps, weights] float64."""
+    like = _run()[0][0]
+    return torch.stack([function(Draw(SEED, t), number, like) for t in range(STEPS)])
 
 
 @cache

@@ -1,16 +1,21 @@
 """The funnel after a search: level by level fewer candidates, judged harder each time."""
 
 import hashlib
-import heapq
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
+from search.distinct import distinct
 from search.identity import behaviour, named
 from search.ledger import Ledger, check_count
 from search.settings import Objective
 from search.strategy import History, Strategy
+
+SPARE = 500
+"""Candidates remembered besides those that can climb: the best ones' near-copies, which stay
+below. Remembering a fixed number of the best keeps memory flat, whatever order outcomes come in."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class WithLevel:
 
     The level begins when the inner strategy has finished, so every outcome that chooses is in.
     For each task it proposes the `top` candidates with the best outcomes in the source stage that
-    behave otherwise than each other and than the baselines, best first, then the baselines. All
-    have the same seeds and no learning rate, so the grid chooses one for each alike.
+    are no near-copies of better ones or of baselines (`search.distinct`), best first, then the
+    baselines. Where the search found too few of those, its best near-copies fill up, never what
+    behaves just as a baseline. All have the same seeds and no learning rate, so the grid chooses
+    one for each alike.
     """
 
     def __init__(self, inner: Strategy, objective: Objective, level: Level) -> None:
@@ -101,7 +108,7 @@ class WithLevel:
                 self._rank(outcome)
         if own:
             self._late = sum(outcome is None for _, outcome in inner)
-            self._begin(own[0][0].number)
+            self._begin(own[0][0].number, [proposal for proposal, _ in own])
             self._ledger.restore(own)
 
     def snapshot(self) -> bytes | None:
@@ -115,7 +122,8 @@ class WithLevel:
         if self._ledger.outstanding or self._asked:
             return False
         if self._plan is None:
-            return self.inner.finished and not self._planned()
+            climbs = self.level.baselines or (self.level.top and self._best)
+            return self.inner.finished and not climbs
         return self._ledger.next - self._ledger.first >= len(self._plan)
 
     def _ours(self, number: int) -> bool:
@@ -134,25 +142,31 @@ class WithLevel:
         if proposal.stage is not self.level.source or proposal.label is not None:
             return
         value = self.objective.sign() * outcome.metrics[self.objective.metric]
-        self._best.append((value, outcome.number, proposal.candidate))
-        # Baselines may be found again, and then make room: so a few more than `top` are kept.
-        keep = self.level.top + len(self.level.baselines)
-        self._best = heapq.nsmallest(keep, self._best, key=lambda entry: entry[:2])
+        insort(self._best, (value, outcome.number, proposal.candidate), key=lambda entry: entry[:2])
+        del self._best[self.level.top + len(self.level.baselines) + SPARE :]
 
-    def _begin(self, first: int) -> None:
-        self._plan = self._planned()
+    def _begin(self, first: int, asked: Sequence[Proposal] = ()) -> None:
+        entrants = [*((None, each) for each in self._climbers(asked)), *self.level.baselines]
+        self._plan = [(task, *entrant) for task in self.level.tasks for entrant in entrants]
         self._ledger = Ledger(first)
 
-    def _planned(self) -> list[tuple[str | None, str | None, Candidate]]:
-        known = {_known(candidate) for _, candidate in self.level.baselines}
-        found: list[tuple[str | None, Candidate]] = []
-        for _, _, candidate in self._best:
+    def _climbers(self, asked: Sequence[Proposal] = ()) -> list[Candidate]:
+        """Return who climbs, in order: first those that a former driver, or version, asked."""
+        best = [candidate for _, _, candidate in self._best]
+        baselines = [candidate for _, candidate in self.level.baselines]
+        places = distinct(best, self.level.top, baselines)
+        rest = sorted(set(range(len(best))) - set(places))
+        known = {_known(candidate) for candidate in baselines}
+        found: list[Candidate] = []
+        former = [proposal.candidate for proposal in asked if proposal.label is None]
+        for candidate in [*former, *(best[place] for place in [*places, *rest])]:
+            if len(found) == self.level.top:
+                break
             name = _known(candidate)
-            if name not in known and len(found) < self.level.top:
+            if name not in known:
                 known.add(name)
-                found.append((None, candidate))
-        entrants = [*found, *self.level.baselines]
-        return [(task, *entrant) for task in self.level.tasks for entrant in entrants]
+                found.append(candidate)
+        return found
 
     def _proposal(self, task: str | None, label: str | None, candidate: Candidate) -> Proposal:
         fresh = candidate.model_copy(update={"seed": self.level.seed, "lr": None})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dsl.errors import RuleError
-from dsl.likeness import course, likeness
+from dsl.likeness import _course, _drawn, _run, course, likeness
 
 SIGNUM = "sign(ema(g, 0.9))"
 
@@ -17,6 +17,8 @@ SIGNUM = "sign(ema(g, 0.9))"
         (SIGNUM, f"{SIGNUM} + clip(w, 0.0001)"),
         (SIGNUM, f"1000 * {SIGNUM}"),
         ("exp(sign(g) * sign(ema(g, 0.9))) * g", "(1 + sign(g) * sign(ema(g, 0.9))) * g"),
+        ("drop(g, 0.5)", "0.0001 * drop(w, 0.3) * drop(g, 0.1) + drop(g, 0.5)"),
+        ("noise(0.1) * g", "drop(noise(0.2), 0.3) * g * g * g + noise(0.1) * g"),
     ],
 )
 def test_rules_that_differ_in_what_does_not_count_are_alike(one: str, other: str) -> None:
@@ -33,6 +35,8 @@ def test_rules_that_differ_in_what_does_not_count_are_alike(one: str, other: str
         ("g", "g * ld"),
         ("g", "g + 0.3 * w"),
         ("g", "drop(g, 0.5)"),
+        ("drop(g, 0.5)", "drop(g, 0.1)"),
+        ("drop(g, 0.5)", "drop(drop(g, 0.4), 0.5)"),
     ],
 )
 def test_rules_that_train_differently_are_not(one: str, other: str) -> None:
@@ -57,11 +61,22 @@ def test_without_a_course_there_is_no_likeness(rule: str) -> None:
 
 def test_a_course_is_the_same_every_time() -> None:
     first = course("drop(g, 0.5)")
-    course.cache_clear()
+    for cached in (_course, _drawn, _run):
+        cached.cache_clear()
     again = course("drop(g, 0.5)")
     assert first is not None
     assert again is not None
     assert torch.equal(first, again)
+
+
+def test_hyperparameters_count_where_the_rule_has_them() -> None:
+    slow = course("ema(g, beta)", {"beta": 0.99, "gamma": 3.0})
+    named, plain = course("ema(g, 0.99)"), course("ema(g, beta)")
+    assert slow is not None
+    assert named is not None
+    assert plain is not None
+    assert float(slow @ named) == pytest.approx(1.0, abs=1e-5)
+    assert float(slow @ plain) < 0.97
 
 
 def test_what_is_no_rule_is_refused() -> None:

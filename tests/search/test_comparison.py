@@ -4,6 +4,7 @@ from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
 from search.comparison import WithComparison, fresh_seed
 from search.discovery import RandomStrategy
+from search.distinct import distinct
 from search.language import Language
 from search.settings import LanguageSettings, Objective
 from search.words import Lists
@@ -71,30 +72,88 @@ def test_the_best_and_the_baselines_are_judged_anew() -> None:
     assert strategy.ask(3) == []
 
 
-def test_rules_that_behave_alike_are_compared_once() -> None:
-    class Given:
-        """A search that is over once it is told: these rules, each as good as its place."""
+class Given:
+    """A search that is over once it is told: these rules, each as good as its place."""
 
-        finished = False
-        rules = ("2 * g", "exp(g) * exp(w)", "exp(g + w)", "trace(g, 0.9) / 3", "adam", "sign(g)")
+    def __init__(self, *rules: str) -> None:
+        self.rules = rules
+        self.finished = False
 
-        def ask(self, count: int) -> list[Proposal]:
-            candidates = [Candidate(rule=rule, seed=SEED) for rule in self.rules]
-            asked = [Proposal(number=i, candidate=c) for i, c in enumerate(candidates)]
-            return [] if self.finished else asked
+    def ask(self, count: int) -> list[Proposal]:
+        candidates = [Candidate(rule=rule, seed=SEED) for rule in self.rules]
+        asked = [Proposal(number=i, candidate=c) for i, c in enumerate(candidates)]
+        return [] if self.finished else asked
 
-        def tell(self, outcomes: list[Outcome]) -> None:
-            self.finished = True
+    def tell(self, outcomes: list[Outcome]) -> None:
+        self.finished = True
 
-    strategy = WithComparison(Given(), LOSS, 3, BASELINES, SEED)  # type: ignore[arg-type]
-    found = [
+    def restore(self, history: Rows, snapshot: bytes | None) -> None:
+        self.finished = True
+
+
+def judged(proposals: list[Proposal]) -> list[Outcome]:
+    return [
         Outcome(number=p.number, state=TrialState.COMPLETE, metrics={"validation_loss": p.number})
-        for p in strategy.ask(6)
+        for p in proposals
     ]
-    strategy.tell(found)
-    rules = [proposal.candidate.rule for proposal in strategy.ask(6)]
+
+
+def compared(top: int, *rules: str) -> list[str]:
+    """Return which rules are compared, given in any order and after any restart."""
+    strategies = []
+    for step in (1, -1):
+        strategy = WithComparison(Given(*rules), LOSS, top, BASELINES, SEED)  # type: ignore[arg-type]
+        searched = strategy.ask(len(rules))
+        strategy.tell(judged(searched)[::step])
+        strategies.append(strategy)
+    plan = strategies[0].ask(100)
+    assert plan == strategies[1].ask(100)
+    for begun in range(1, len(plan)):
+        again = WithComparison(Given(*rules), LOSS, top, BASELINES, SEED)  # type: ignore[arg-type]
+        history = list(zip(searched, judged(searched), strict=True))
+        again.restore([*history, *((p, None) for p in plan[:begun])], None)
+        assert again.ask(100) == plan
+    return [proposal.candidate.rule for proposal in plan if proposal.label is None]
+
+
+def test_rules_that_behave_alike_are_compared_once() -> None:
+    rules = ("2 * g", "exp(g) * exp(w)", "exp(g + w)", "trace(g, 0.9) / 3", "adam", "sign(g)")
     # adam without decay is not adamw
-    assert rules[:3] == ["exp(g) * exp(w)", "adam", "sign(g)"]
+    assert compared(3, *rules) == ["exp(g) * exp(w)", "adam", "sign(g)"]
+
+
+NEAR = ("sign(m) + clip(w, 0.0001)", "g + clip(w, 0.00001)", "sign(m)", "sign(m) - 0.0001", "adam")
+
+
+def test_near_copies_of_better_rules_and_of_baselines_are_not_compared() -> None:
+    assert compared(2, *NEAR) == ["sign(m) + clip(w, 0.0001)", "adam"]
+
+
+def test_where_distinct_rules_lack_near_copies_fill_up() -> None:
+    first = ["sign(m) + clip(w, 0.0001)", "adam"]
+    assert compared(4, *NEAR, "2 * g") == [*first, "g + clip(w, 0.00001)", "sign(m)"]
+    assert compared(9, *NEAR, "2 * g") == [*compared(4, *NEAR), "sign(m) - 0.0001"]
+
+
+def test_a_comparison_begun_when_near_copies_were_compared_keeps_them() -> None:
+    strategy = WithComparison(Given(*NEAR), LOSS, 3, BASELINES, SEED)  # type: ignore[arg-type]
+    searched = strategy.ask(5)
+    former = [
+        Proposal(
+            number=5 + place,
+            candidate=Candidate(rule=rule, seed=fresh_seed(SEED)),
+            stage=Stage.COMPARISON,
+        )
+        for place, rule in enumerate((NEAR[0], NEAR[2]))
+    ]
+    told = list(zip(searched, judged(searched), strict=True))
+    strategy.restore([*told, *zip(former, judged(former), strict=True)], None)
+    asked = strategy.ask(100)
+    assert [p.number for p in asked] == [7, 8, 9, 10]
+    assert [p.label or p.candidate.rule for p in asked] == [
+        "adam",
+        *(name for name, _ in BASELINES),
+    ]
 
 
 def test_it_waits_for_every_outcome_of_the_search() -> None:
@@ -116,9 +175,10 @@ def test_what_is_maximised_is_compared_so() -> None:
         outcomes = [told(p, "validation_accuracy") for p in proposals]
         strategy.tell(outcomes)
         rows += zip(proposals, outcomes, strict=True)
-    sound = [loss(p) for p, o in rows if o is not None and o.metrics and p.candidate.rule != "g"]
+    sound = sorted((p for p, o in rows if o is not None and o.metrics), key=loss, reverse=True)
+    places = distinct([p.candidate for p in sound], 4, [candidate for _, candidate in BASELINES])
     best = [loss(p) for p in strategy.ask(9) if p.label is None]
-    assert best == sorted(sound, reverse=True)[:4]
+    assert best == [loss(sound[place]) for place in places]
 
 
 def test_a_comparison_broken_off_goes_on_as_planned() -> None:

@@ -1,0 +1,93 @@
+"""Which of the best candidates are finds of their own, and which near-copies of better ones.
+
+A search for update rules finds its best one many times over, each time with something beside it
+that does not count: `sign(m)`, `sign(m) + clip(w, 0.0001)`. What compares or imitates the best
+takes the best distinct ones.
+"""
+
+from collections.abc import Iterable
+
+import torch
+
+from dsl.candidate import Candidate
+from dsl.likeness import course
+from search.identity import behaviour
+
+ALIKE = 0.98
+"""Rules of more likeness are near-copies. Found rules' likeness is nearly always above 0.999 or
+below 0.96, so another threshold between would hardly change anything."""
+
+
+class Distinct:
+    """Candidates of which none is a near-copy of one that was added before it.
+
+    Every learning rate counts as tuned and seeds do not count, as after a search. Candidates with
+    other hyperparameters, schedules or batch sizes can be near-copies only in the first; those
+    with a decay, and other libraries' optimizers, are copies only of what is the same
+    (`search.identity`).
+    """
+
+    def __init__(self, known: Iterable[Candidate] = ()) -> None:
+        """Begin with `known` candidates, which may be near-copies of each other."""
+        self._names: set[str] = set()
+        self._courses: dict[str, list[torch.Tensor]] = {}
+        for candidate in known:
+            self._enter(candidate.model_copy(update={"lr": None}))
+
+    def add(self, candidate: Candidate) -> bool:
+        """Add a candidate if it is no near-copy; return whether it was none.
+
+        Raises:
+            RuleError: The candidate's rule is none.
+        """
+        candidate = candidate.model_copy(update={"lr": None})
+        if behaviour(candidate) in self._names or self._is_near(candidate):
+            return False
+        self._enter(candidate)
+        return True
+
+    def _is_near(self, candidate: Candidate) -> bool:
+        own = _course(candidate)
+        others = self._courses.get(_circumstances(candidate), [])
+        return own is not None and any(float(own @ other) > ALIKE for other in others)
+
+    def _enter(self, candidate: Candidate) -> None:
+        self._names.add(behaviour(candidate))
+        own = _course(candidate)
+        if own is not None:
+            self._courses.setdefault(_circumstances(candidate), []).append(own)
+
+
+def distinct(
+    candidates: Iterable[Candidate], count: int, known: Iterable[Candidate] = ()
+) -> list[int]:
+    """Return the places of the first `count` candidates that are distinct.
+
+    Args:
+        candidates: The best first.
+        count: How many are wanted at most.
+        known: What none may be a near-copy of either.
+
+    Raises:
+        RuleError: A candidate's rule is none.
+    """
+    taken = Distinct(known)
+    places: list[int] = []
+    for place, candidate in enumerate(candidates):
+        if len(places) == count:
+            break
+        if taken.add(candidate):
+            places.append(place)
+    return places
+
+
+def _course(candidate: Candidate) -> torch.Tensor | None:
+    """Return what likeness is told by, None where it cannot be told."""
+    decays = candidate.decay != "none" and candidate.weight_decay != 0.0
+    if candidate.imported or decays:
+        return None
+    return course(candidate.rule, candidate.hyperparameters)
+
+
+def _circumstances(candidate: Candidate) -> str:
+    return candidate.model_dump_json(include={"schedule", "batch_size"})
