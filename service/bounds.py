@@ -8,10 +8,9 @@ from search.settings import Objective
 from search.space import Categorical, Parameter, is_active, takes
 from search.warm_start import LEARNING, fits
 from service.jobs import DiscoverJob, TuneJob
-from workers.protocol import Scheduled
-
-Fault = tuple[tuple[str | int, ...], str]
-"""Where in a job's body, and why."""
+from service.refusals import Fault
+from workers.protocol import AnyPruner, Hyperband, MedianStopping, NoPruner, Scheduled
+from workers.pruning import rungs
 
 LARGEST = 1e6
 """No training number is larger: the search paper's learning rates end at 10."""
@@ -69,10 +68,29 @@ def of_objectives(job: TuneJob) -> Iterator[Fault]:
 
 
 def of_pruner(job: TuneJob) -> Iterator[Fault]:
-    """Yield the fault of a population whose trials a pruner wants one by one."""
+    """Yield the faults of a pruner that would stop nothing, or wants another population."""
+    name = job.pruner.name
     if isinstance(job.pruner, Scheduled) and job.population not in (None, 1):
-        why = f"{job.pruner.name} compares trials that are each trained by itself; leave it out"
+        why = f"{name} compares trials that are each trained by itself; leave it out"
         yield ("population",), why
+    elif not isinstance(job.pruner, NoPruner | Scheduled) and job.population == 1:
+        why = f"{name} compares trials that are trained together; give 2 or more, or leave it out"
+        yield ("population",), why
+    yield from of_rungs(job.pruner, job.budget.steps, "pruner")
+    few = isinstance(job.pruner, MedianStopping) and job.pruner.min_trials >= job.budget.trials
+    if few and isinstance(job.pruner, MedianStopping):
+        told = f"it waits for {job.pruner.min_trials} other trials, of {job.budget.trials} in all"
+        yield ("pruner", "min_trials"), f"{told}, so none is stopped; give fewer"
+
+
+def of_rungs(pruner: AnyPruner, steps: int, *at: str) -> Iterator[Fault]:
+    """Yield the fault of a pruner that lets runs of `steps` come to their end; it stands `at`."""
+    if isinstance(pruner, NoPruner) or rungs(pruner, steps):
+        return
+    most = steps // pruner.reduction if isinstance(pruner, Hyperband) else steps - 1
+    told = f"min_steps is {pruner.min_steps} and a run has {steps} steps, so {pruner.name} stops"
+    remedy = f"give at most {most}, or more steps" if most else "give more steps"
+    yield (*at, "min_steps"), f"{told} none; {remedy}"
 
 
 def of_rates(rates: Sequence[float], stage: str) -> Iterator[Fault]:

@@ -9,11 +9,11 @@ from dsl.validate import check
 from optimizers.catalogue import CATALOGUE
 from optimizers.library import LIBRARY, LibraryEntry
 from search.space import Categorical, Int, Parameter
-from service import bounds
-from service.bounds import Fault
+from service import bounds, feasibility
 from service.conditions import NAMES, is_condition
 from service.jobs import DiscoverJob, TuneJob
 from service.languages import faults_of_discovery
+from service.refusals import Fault
 
 
 def tuned(job: TuneJob) -> Candidate:
@@ -67,12 +67,14 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
     yield from bounds.of_rates(job.protocol.learning_rates, "protocol")
     if isinstance(job, DiscoverJob):
         yield from faults_of_discovery(job)
+        yield from bounds.of_rungs(job.protocol.pruner, job.protocol.steps, "protocol", "pruner")
         yield from bounds.of_rates(job.comparison.learning_rates, "comparison")
         for i, name in enumerate(job.comparison.baselines):
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):
                 yield ("comparison", "baselines", i), sentence
         return
     yield from bounds.of_objectives(job)
+    yield from feasibility.of_constraints(job)
     yield from bounds.of_pruner(job)
     yield from bounds.of_sampler(job)
     yield from bounds.of_points(job)
@@ -86,8 +88,10 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
                 names = ", ".join(allowed)
                 yield ("space", name), f"the rule has no parameter '{name}'; allowed: {names}"
         yield from bounds.of_space(job.space, defaults)
+        yield from feasibility.of_costs(job, tuned(job))
     elif job.optimizer in CATALOGUE:
         yield from bounds.of_space(job.space, CATALOGUE[job.optimizer].hyperparameters)
+        yield from feasibility.of_costs(job, tuned(job))
     elif job.optimizer in LIBRARY:
         entry = LIBRARY[job.optimizer]
         if sentence := entry.missing():
@@ -95,6 +99,7 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
         else:
             yield from _faults_of_space(entry, job.space)
             yield from bounds.of_space(job.space, entry.hyperparameters)
+            yield from feasibility.of_costs(job, tuned(job))
 
 
 def _faults_of_space(entry: LibraryEntry, space: Mapping[str, Parameter]) -> Iterator[Fault]:

@@ -140,11 +140,13 @@ class TuneJob(JobBase):
 
     objectives: Annotated[tuple[Objective, ...], Field(max_length=4)] = ()
     """Several, of which the job finds the front (GET /jobs/{id}/front). The first, a metric of the
-    task, is the job's `objective`, by which it is listed and drawn; others may be costs, too:
-    `cost_seconds`, `cost_steps`, `step`, `slots`."""
+    task, is the job's `objective`, by which it is listed and drawn; others may be costs, too, which
+    differ between its trials: `cost_seconds`; `cost_steps` where a grid of learning rates is tried;
+    `slots` of a library's optimizer. One alone is kept as `objective`; an empty list, which a kept
+    job shows, is as none."""
 
     constraints: Annotated[tuple[Constraint, ...], Field(max_length=8)] = ()
-    """Bounds on metrics and costs; a trial that ends beyond one is INFEASIBLE."""
+    """Bounds on metrics and on such costs; a trial that ends beyond one is INFEASIBLE."""
 
     @model_validator(mode="before")
     @classmethod

@@ -10,8 +10,8 @@ from search.decays import Decays, language_of
 from search.language import Language
 from search.settings import Evolution, LanguageSettings
 from search.words import fault, kind_of, spelt, tree_of
-from service.bounds import Fault
 from service.jobs import DiscoverJob
+from service.refusals import Fault
 
 
 def rule_named(name: str) -> str:

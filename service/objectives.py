@@ -15,17 +15,22 @@ from workers.tasks.registry import TASKS
 def with_first_objective(body: Any) -> Any:
     """Return a body that names several objectives with the first as its `objective`.
 
-    One that is none is left out: it is refused where it stands, among `objectives`.
+    One alone is the job's `objective` and no list. One that is none is left where it stands, to be
+    refused there, and so is a first that `objective` contradicts.
     """
     several = body.get("objectives") if isinstance(body, dict) else None
-    if not isinstance(several, list | tuple) or not several or "objective" in body:
+    if not isinstance(several, list | tuple) or not several:
         return body
     try:
         first = Objective.model_validate(several[0])
+        own = Objective.model_validate(body.get("objective", first))
         task = TASKS[TaskSpec.model_validate(body.get("task")).name]
     except (ValidationError, KeyError):
         return body
-    return {**body, "objective": first} if first.metric in task.metrics else body
+    if first.metric not in task.metrics or own != first:
+        return body
+    alone = {"objectives": ()} if len(several) == 1 else {}
+    return {**body, "objective": first, **alone}
 
 
 def check_figures(named: Sequence[Objective | Constraint], task: str, objectives: bool) -> None:

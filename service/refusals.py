@@ -6,6 +6,9 @@ from typing import NoReturn
 
 from pydantic_core import PydanticCustomError
 
+Fault = tuple[tuple[str | int, ...], str]
+"""Where in a job's body, and why."""
+
 
 def unknown(what: str, value: str, allowed: Iterable[str], *at: str | int) -> NoReturn:
     """Refuse a name; `at` is where it stands within the field that is validated."""

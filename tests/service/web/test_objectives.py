@@ -90,7 +90,8 @@ def test_a_job_with_one_objective_has_no_front(live: Live) -> None:
 
 
 def test_another_jobs_trials_bring_their_figures(live: Live) -> None:
-    earlier = searched(live, {**BODY, "constraints": [{"metric": "step", "at_most": 9}]})
+    seconds = [{"metric": "cost_seconds", "at_most": 3.5}]
+    earlier = searched(live, {**BODY, "constraints": seconds})
     job_id = live.submit({**BODY, "warm_start": {"job": earlier}})
     spec = live.store.job(job_id).spec
     assert isinstance(spec, TuneJob)
@@ -101,9 +102,25 @@ def test_another_jobs_trials_bring_their_figures(live: Live) -> None:
     strategy_of(spec).ask(1)
 
 
+def test_a_list_of_one_objective_is_that_objective(live: Live) -> None:
+    aim = {"metric": "validation_accuracy", "direction": "maximize"}
+    for body in ({"objectives": [aim]}, {"objectives": [aim], "objective": aim}):
+        job_id = live.submit({**BODY, **body})
+        job = live.http.get(f"/jobs/{job_id}").json()
+        assert (job["spec"]["objective"], job["spec"]["objectives"]) == (aim, [])
+        assert live.http.get(f"/jobs/{job_id}/front").status_code == 409
+        assert "accuracy" in live.http.get(f"{live.url}/jobs/{job_id}").text
+        shown = live.http.post("/jobs?validate_only=true", json=job["spec"])
+        assert shown.json()["spec"] == job["spec"], "and a kept job can be submitted again"
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "words"),
     [
+        ({"objectives": [{"metric": "validation_loss"}, {"metric": "step"}]},
+         "#/objectives/1/metric", "step is the same for all trials of this job"),
+        ({"constraints": [{"metric": "validation_loss", "at_most": -1}]},
+         "#/constraints/0/at_most", "no trial can keep this"),
         ({"objectives": [{"metric": "cost_seconds"}, {"metric": "validation_loss"}]},
          "#/objectives/0/metric", "no metric 'cost_seconds'"),
         ({"objectives": [{"metric": "validation_loss"}, {"metric": "time"}]},

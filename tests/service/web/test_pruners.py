@@ -36,3 +36,30 @@ def test_rules_are_compared_inside_populations_alone(shared: Live) -> None:
 def test_what_is_compared_across_populations_is_trained_alone(shared: Live) -> None:
     found = shared.faults({**TUNE, "pruner": {"name": "asha"}, "population": 8})
     assert "trained by itself" in found["#/population"]
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        ({"pruner": {"name": "successive_halving", "min_steps": 300}}, "#/pruner/min_steps",
+         "min_steps is 300 and a run has 300 steps, so successive_halving stops none; "
+         "give at most 299, or more steps"),
+        ({"pruner": {"name": "asha"}, "budget": {"trials": 9, "steps": 20}}, "#/pruner/min_steps",
+         "min_steps is 30 and a run has 20 steps"),
+        ({"pruner": {**HYPERBAND, "min_steps": 151}}, "#/pruner/min_steps", "at most 150"),
+        ({"pruner": {"name": "median_stopping", "min_trials": 200}}, "#/pruner/min_trials",
+         "it waits for 200 other trials, of 200 in all, so none is stopped; give fewer"),
+        ({"pruner": HYPERBAND, "population": 1}, "#/population", "trained together; give 2"),
+    ],
+)  # fmt: skip
+def test_a_pruner_that_would_stop_nothing_is_refused(
+    shared: Live, change: dict[str, Any], where: str, words: str
+) -> None:
+    assert words in shared.faults({**TUNE, **change})[where]
+
+
+def test_a_pruner_of_rules_that_would_stop_nothing_is_refused(shared: Live) -> None:
+    found = shared.faults({**DISCOVER, "protocol": {"pruner": HYPERBAND, "steps": 30}})
+    assert "a run has 30 steps" in found["#/protocol/pruner/min_steps"]
+    last = {"pruner": {**HYPERBAND, "min_steps": 150}}
+    assert shared.http.post("/jobs?validate_only=true", json={**TUNE, **last}).status_code == 200
