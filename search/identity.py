@@ -5,6 +5,7 @@ import json
 
 from dsl.candidate import Candidate
 from dsl.canonical import canonical_text
+from dsl.compile import compile_rule
 from dsl.fingerprint import edition, fingerprint
 
 
@@ -48,8 +49,9 @@ def named(candidate: Candidate, *, canonical: bool = False) -> bytes:
 def spelled(candidate: Candidate) -> str:
     """Return 32 digits that candidates share if they are the same in all but their seeds.
 
-    Of the rule the canonical form counts, and of the numbers those that are given. For candidates
-    whose hyperparameters are searched, where `behaviour` would know the rule at its defaults alone.
+    Of the rule the canonical form counts, and of the numbers those that are given, unless a
+    hyperparameter is given the rule's own default. For candidates whose hyperparameters are
+    searched, where `behaviour` would know the rule at its defaults alone.
 
     Raises:
         RuleError: The candidate's rule is none.
@@ -57,6 +59,10 @@ def spelled(candidate: Candidate) -> str:
     rule = candidate.rule if candidate.imported else canonical_text(candidate.rule)
     # What a sampler drew is validated where a worker reads it.
     numbers = candidate.model_dump(exclude={"rule", "seed"}, warnings=False)
+    if not candidate.imported:
+        defaults, given = compile_rule(candidate.rule).hyperparameters, candidate.hyperparameters
+        changed = {name: value for name, value in given.items() if value != defaults.get(name)}
+        numbers["hyperparameters"] = changed
     said = f"{rule} {json.dumps(numbers, sort_keys=True)}"
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 

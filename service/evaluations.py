@@ -33,7 +33,8 @@ def evaluation_of(job: TuneJob | DiscoverJob) -> Evaluation:
 def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
     """Return for each stage 32 hexadecimal digits: task, whole protocol and first seed.
 
-    Candidates of equal behaviour that were tried under equal conditions have equal outcomes. Those
+    Candidates of equal behaviour that were tried under equal conditions have equal outcomes, up to
+    the job's constraints, which judge them anew (`dsl.feasibility`) and are left out here. Those
     that a pruner compares depend on each other, so theirs are never looked up; nor are those of a
     job that is after what trials cost, for one that is taken over costs nothing.
     """
@@ -46,7 +47,8 @@ def conditions(job: TuneJob | DiscoverJob) -> dict[Stage, str]:
         seed = job.seed if stage is Stage.SEARCH else fresh_seed(job.seed)
         # The behaviour of what is tried on another task says on which.
         task = TaskSpec(name="") if stage is Stage.UNSEEN else job.task
-        own = whole.model_copy(update={"task": task, "protocols": {Stage.SEARCH: protocol}})
+        asked = {"task": task, "protocols": {Stage.SEARCH: protocol}, "constraints": ()}
+        own = whole.model_copy(update=asked)
         # A discover job has no constraints, and its earlier versions knew no such field.
         left_out = {"constraints"} if isinstance(job, DiscoverJob) else None
         said = f"{own.model_dump_json(exclude=left_out)} {seed}"

@@ -9,7 +9,7 @@ from statistics import fmean as mean
 from statistics import stdev
 
 from dsl.candidate import Candidate, Proposal, Stage
-from dsl.figures import Constraint, figure
+from dsl.feasibility import bounded
 from dsl.outcome import Measurement, Outcome, TrialState
 from workers.population import POINTS, RowResult, train_population
 from workers.protocol import Evaluation, NoPruner, Protocol
@@ -74,7 +74,7 @@ def judge(
         if batch_size is not None:
             protocol = protocol.model_copy(update={"batch_size": batch_size})
         for outcome in _Judgement(task, protocol, group, device, heard).outcomes():
-            outcomes[outcome.number] = _bounded(outcome, evaluation.constraints)
+            outcomes[outcome.number] = bounded(outcome, evaluation.constraints)
     return [outcomes[proposal.number] for proposal in proposals]
 
 
@@ -288,24 +288,6 @@ def _outcome(case: _Case, protocol: Protocol, seconds: float, computer: str) -> 
         curve=_mean_curve(results),
         **common,
     )
-
-
-def _bounded(outcome: Outcome, constraints: Sequence[Constraint]) -> Outcome:
-    """Return a COMPLETE outcome beyond a bound as INFEASIBLE, with its figures and the reason."""
-    if outcome.state is not TrialState.COMPLETE:
-        return outcome
-    complaints = []
-    for each in constraints:
-        value = figure(outcome, each.metric)
-        if value is None:
-            allowed = ", ".join(outcome.metrics)
-            raise ValueError(f"nothing measures {each.metric!r}, a constraint; allowed: {allowed}")
-        if each.excess(value) > 0:
-            complaints.append(each.complaint(value))
-    if not complaints:
-        return outcome
-    update = {"state": TrialState.INFEASIBLE, "reason": "; ".join(complaints)}
-    return outcome.model_copy(update=update)
 
 
 def _mean_curve(results: Sequence[RowResult]) -> tuple[Measurement, ...]:

@@ -6,10 +6,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, tuple_
 
 from dsl.candidate import Proposal, Stage
+from dsl.feasibility import bounded, unbounded
+from dsl.figures import Constraint, figure
 from dsl.outcome import Origin, Outcome
 from search.strategy import Known
 from service.evaluations import conditions
-from service.jobs import JOB_SPEC
+from service.jobs import JOB_SPEC, TuneJob
 from service.store.tables import trials
 
 MOST = 50_000
@@ -25,20 +27,30 @@ def known(connection: Connection, job: Row[Any]) -> Known:
     What the job's own trials found out before it was stopped is among it.
     """
     found: dict[Stage, dict[str, Outcome]] = {}
-    for stage, digest in conditions(JOB_SPEC.validate_python(job.spec)).items():
+    spec = JOB_SPEC.validate_python(job.spec)
+    constraints = spec.constraints if isinstance(spec, TuneJob) else ()
+    for stage, digest in conditions(spec).items():
         rows = connection.execute(
             select(trials.c.behaviour, trials.c.job_id, trials.c.number, trials.c.outcome)
             .where(trials.c.conditions == digest)
             .order_by(trials.c.finished.desc())
             .limit(MOST)
         )
-        found[stage] = {
-            row.behaviour: Outcome.model_validate(
-                {**row.outcome, "origin": Origin(job_id=row.job_id, number=row.number)}
-            )
-            for row in rows
-        }
+        found[stage] = {}
+        for row in rows:
+            origin = Origin(job_id=row.job_id, number=row.number)
+            outcome = Outcome.model_validate({**row.outcome, "origin": origin})
+            if _tells(outcome, constraints):
+                # Whatever bounds the earlier job had, here it is this one's that count.
+                found[stage][row.behaviour] = bounded(unbounded(outcome), constraints)
     return found
+
+
+def _tells(outcome: Outcome, constraints: Sequence[Constraint]) -> bool:
+    """Whether it has what the constraints are about, which an earlier version may not measure."""
+    return not outcome.metrics or all(
+        figure(outcome, each.metric) is not None for each in constraints
+    )
 
 
 def enter(

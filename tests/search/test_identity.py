@@ -3,6 +3,7 @@
 import pytest
 
 from dsl.candidate import Candidate, ScheduleSpec
+from dsl.compile import compile_rule
 from search.identity import behaviour, is_current, spelled
 from search.identity import named as name_of
 
@@ -65,6 +66,20 @@ def test_a_spelling_holds_every_number_and_no_seed() -> None:
     assert len({spelled(each) for each in (*mirrored, *others)}) == 9
     same = mirrored[0].model_copy(update={"seed": 7, "rule": "sign(ema(w, mu)) * ema(g, beta)"})
     assert spelled(same) == spelled(mirrored[0])
+
+
+def test_a_hyperparameter_given_its_default_is_as_one_left_out() -> None:
+    rule = "beta = 0.8\nema(g, beta) * sign(ema(w, mu))"
+    default = compile_rule(rule).hyperparameters["mu"]
+    left_out = spelled(Candidate(rule=rule, hyperparameters={"mu": 0.5}))
+    assert spelled(Candidate(rule=rule, hyperparameters={"mu": 0.5, "beta": 0.8})) == left_out
+    assert spelled(Candidate(rule=rule, hyperparameters={"mu": default, "beta": 0.8})) == spelled(
+        Candidate(rule=rule)
+    )
+    for other in ({"mu": 0.5, "beta": 0.9}, {"mu": default}, {"beta": 0.5}):
+        assert spelled(Candidate(rule=rule, hyperparameters=other)) != left_out
+    library = Candidate(rule="torch.optim.Adam", hyperparameters={"eps": 1e-8})
+    assert spelled(library) != spelled(Candidate(rule="torch.optim.Adam"))
 
 
 def test_the_name_is_the_same_for_a_canonical_form() -> None:

@@ -11,7 +11,7 @@ from search.identity import named
 from service.resources import JobState
 from service.store import known
 from service.store.store import Store
-from tests.service.store.samples import complete, discover, infeasible, running, tune
+from tests.service.store.samples import complete, discover, infeasible, proposal, running, tune
 
 RULES = ("g", "sign(g)", "m")
 
@@ -129,7 +129,7 @@ HALVING = {"name": "successive_halving"}
         ({"name": "another", "sampler": {"name": "random"}, "budget": {"trials": 7}}, 2),
         ({"seed": 1}, 0),
         ({"budget": {"trials": 7, "steps": 301}}, 0),
-        ({"constraints": [{"metric": "validation_accuracy", "at_least": 0.5}]}, 0),
+        ({"constraints": [{"metric": "validation_accuracy", "at_least": 0.5}]}, 2),
         ({"pruner": HALVING}, None),
         ({"constraints": [{"metric": "cost_seconds", "at_most": 9}]}, None),
         ({"objectives": [{"metric": "validation_loss"}, {"metric": "cost_steps"}]}, None),
@@ -150,3 +150,30 @@ def test_a_tune_job_knows_what_was_told_of_its_own_kind_and_of_itself(
     assert store.history(job.id).known == (
         {} if count is None else {Stage.SEARCH: own if count else {}}
     )
+
+
+def test_other_constraints_judge_what_was_trained_anew(store: Store) -> None:
+    names = ("far", "near", "diverged")
+    asked = [proposal(number, behaviour=name) for number, name in enumerate(names)]
+    job, claim = running(store, tune(constraints=[{"metric": "validation_loss", "at_most": 1}]))
+    store.record_asked(claim, asked)
+    beyond = complete(0, 2.0, state=TrialState.INFEASIBLE, reason="validation_loss is 2")
+    store.record_told(claim, [beyond, complete(1, 0.5), infeasible(2)], None)
+    store.finish(claim, JobState.SUCCEEDED)
+    for at_most, accuracy, states in (
+        (3, 0, "COMPLETE COMPLETE INFEASIBLE"),
+        (0.4, 0, "INFEASIBLE INFEASIBLE INFEASIBLE"),
+        (1, 0, "INFEASIBLE COMPLETE INFEASIBLE"),
+        (3, 0.9, "INFEASIBLE COMPLETE INFEASIBLE"),
+    ):
+        bounds = [
+            {"metric": "validation_loss", "at_most": at_most},
+            {"metric": "validation_accuracy", "at_least": accuracy},
+        ]
+        again, claim = running(store, tune(constraints=bounds))
+        found = store.history(again.id).known[Stage.SEARCH]
+        assert " ".join(found[name].state for name in names) == states
+        assert all((found[n].reason is None) == (found[n].state == "COMPLETE") for n in names)
+        assert found["far"].metrics["validation_loss"] == 2.0
+        assert found["far"].origin == Origin(job_id=job.id, number=0)
+        store.finish(claim, JobState.CANCELLED)
