@@ -4,12 +4,16 @@ import logging
 import os
 import re
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray._private import worker as ray_worker
 
 from service.settings import Settings
@@ -20,11 +24,147 @@ OBJECT_STORE_BYTES = 256 * 2**20
 PROBE_SECONDS = 3.0
 """How long a cluster's port may take to answer."""
 
+LOOK_SECONDS = 1.0
+"""How often it is tried whether a cluster's processes still listen."""
+
+SILENCE_SECONDS = 10.0
+"""How long a cluster's head may be silent: its control store may come back, and all goes on. Well
+below the 60 s after which Ray ends the whole process that is attached to it."""
+
+INLINE_BYTES = 64 * 2**20
+"""Of the local Ray: messages up to this size are sent and not laid into the object store. When the
+raylet dies, Ray ends the whole process that then reads from that store."""
+
+_VITAL = {
+    ray_constants.PROCESS_TYPE_RAYLET: "raylet",
+    ray_constants.PROCESS_TYPE_GCS_SERVER: "control store (GCS)",
+}
+"""The processes of the local Ray without which nothing runs."""
+
 _log = logging.getLogger(__name__)
 
 
 class Unreachable(Exception):  # noqa: N818 - as the store's errors are named
     """Ray cannot be used now; the message says which and why, for people."""
+
+
+class ClusterLost(Exception):  # noqa: N818 - as the store's errors are named
+    """Ray, joined before, has died; the message says what of it, for people."""
+
+
+@dataclass(frozen=True)
+class _Listener:
+    """A process of a cluster, and where it listens."""
+
+    name: str
+    address: tuple[str, int]
+
+    def refusal(self) -> OSError | None:
+        """Return why it cannot be reached, or None where it can."""
+        try:
+            socket.create_connection(self.address, PROBE_SECONDS).close()
+        except OSError as error:
+            return error
+        return None
+
+
+class Cluster:
+    """The Ray that a dispatcher works with: its own local one, or a cluster by its address.
+
+    Ray tells nobody that it has died: whoever waits for an actor then waits for ever. So it is
+    looked at from outside: the processes of an own Ray are this process's children, those of a
+    cluster listen or do not.
+
+    `join` and `leave` belong to one thread, with which an own Ray ends; the others to any.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._joined = False
+        self._head: _Listener | None = None
+        self._node: _Listener | None = None
+        self._looking = threading.Lock()
+        self._looked = self._heard = 0.0
+        self._fault: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        address = self._settings.ray_address
+        return f"the Ray cluster at {address}" if address else "the service's own Ray"
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a part was silent when it was last tried, and may yet come back."""
+        return self._heard < self._looked
+
+    def join(self) -> None:
+        """Attach to the cluster, or start a local Ray, unless that is done.
+
+        Raises:
+            Unreachable: See `connect`.
+        """
+        self._joined |= connect(self._settings)
+        quieten()
+        with self._looking:
+            self._looked = self._heard = time.monotonic()
+            self._fault = None
+            # Ray's client, at ray://, knows of no processes.
+            if self._settings.ray_address and ray_worker.global_worker.connected:
+                self._head, self._node = _listeners()
+
+    def leave(self) -> None:
+        """Detach from the cluster, or end the local Ray, if `join` did the contrary or it died."""
+        with self._looking:
+            self._head = self._node = None
+        if self._joined or self._fault is not None:
+            ray.shutdown()
+            self._joined = False
+
+    def fault(self) -> str | None:
+        """Return what of the joined Ray has died, in words, or None; at once, or in seconds."""
+        with self._looking:
+            if self._fault is None:
+                self._fault = self._look()
+            return self._fault
+
+    def check(self) -> None:
+        """Raise ClusterLost where there is a `fault`."""
+        fault = self.fault()
+        if fault is not None:
+            raise ClusterLost(fault)
+
+    def _look(self) -> str | None:
+        if not ray.is_initialized():
+            return None
+        if not self._settings.ray_address:
+            node = ray_worker._global_node
+            dead: list[str] = [kind for kind, _ in node.dead_processes()] if node else []
+            died = [name for kind, name in _VITAL.items() if kind in dead]
+            return f"the {' and the '.join(died)} of {self.name} died" if died else None
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS or self._head is None or self._node is None:
+            return None
+        self._looked = now
+        if isinstance(self._node.refusal(), ConnectionRefusedError):
+            return f"this machine's {self._node.name} of {self.name} died"
+        if self._head.refusal() is None:
+            self._heard = self._looked
+        elif now - self._heard >= SILENCE_SECONDS:
+            return f"{self.name} has not answered for {SILENCE_SECONDS:g} s"
+        return None
+
+
+def _listeners() -> tuple[_Listener, _Listener]:
+    """Return where the head of the joined cluster and this machine's node of it listen."""
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    (node,) = [node for node in nodes if node["NodeID"] == context.get_node_id()]
+    return (
+        _Listener("control store (GCS)", (host.strip("[]"), int(port))),
+        _Listener("raylet", (node["NodeManagerAddress"], node["NodeManagerPort"])),
+    )
 
 
 def connect(settings: Settings) -> bool:
@@ -50,6 +190,7 @@ def connect(settings: Settings) -> bool:
             "num_cpus": settings.cpus,
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
+            "_system_config": {"max_direct_call_object_size": INLINE_BYTES},
             "_node_ip_address": "127.0.0.1",
         }
     try:
@@ -64,8 +205,8 @@ def connect(settings: Settings) -> bool:
 def quieten() -> None:
     """Have Ray's own notices of errors logged as one line each.
 
-    Ray prints a coloured paragraph for every worker that dies, and has no setting for it. A job's
-    driver tells the same in the job's own events.
+    Ray prints a coloured paragraph for every worker or raylet that dies, and has no setting for it.
+    A job's driver and the dispatcher tell the same in their own words.
     """
     ray_worker.print_to_stdstream = _log_notice
 
@@ -80,7 +221,8 @@ def _log_notice(data: dict[str, Any], ignore_prefix: bool = False) -> None:
     for text in data["lines"]:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(text)).strip()
         sentence = plain.partition("\n")[0].partition(". ")[0][:200]
-        level = logging.DEBUG if "worker died" in sentence else logging.WARNING
+        told = any(known in sentence for known in ("worker died", "Raylet is terminated"))
+        level = logging.DEBUG if told else logging.WARNING
         _log.log(level, "Ray says: %s", sentence)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from workers.driver import employ, lives, release
 
 ANSWER_SECONDS = 2.0
 """How long a driver that waits may take to say how it is."""
+
+LOOK_SECONDS = 5.0
+"""How often it is looked whether the driver that waits still lives."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ class Drivers:
         self._unproven: Driver | None = None
         """The spare, as long as nobody asked it whether it is fit."""
 
+        self._looked = 0.0
         self._wanted = lasting
         """Whether a spare is to be made ready; not again until a job has come to its end."""
 
@@ -81,16 +86,42 @@ class Drivers:
 
     def tend(self) -> None:
         """See, while nothing else is to do, that a driver waits and that it is fit."""
+        try:
+            self._replace_unfit()
+            self._replace_dead()
+            with self._lock:
+                if self._wanted and self._spare is None:
+                    self._spare = self._employ()
+                    self._spare.actor.prepare.remote(self.build)
+                self._wanted = False
+        except RayError as error:
+            _log.info("no driver can be made ready: %s", first_line(error))
+
+    def _replace_unfit(self) -> None:
         with self._lock:
             unproven, self._unproven = self._unproven, None
             asked = unproven is not None and unproven is self._spare
         if asked and unproven is not None and not self._fit(unproven):
             self.close()
+
+    def _replace_dead(self) -> None:
+        """Let go of a driver whose process died while it waited, so that no job finds it so."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
         with self._lock:
-            if self._wanted and self._spare is None:
-                self._spare = self._employ()
-                self._spare.actor.prepare.remote(self.build)
-            self._wanted = False
+            spare = self._spare
+            if spare is None or lives(spare.name):
+                return
+            self._spare, self._wanted = None, self._lasting
+        release(spare.name)
+        _log.info("a driver that waited has died and is replaced")
+
+    def forget(self) -> None:
+        """Strike the driver off that waits, after Ray itself has died and it of that."""
+        with self._lock:
+            self._spare = self._unproven = None
+            self._wanted = self._lasting
 
     def close(self) -> None:
         """Dismiss the driver that waits."""

@@ -85,7 +85,10 @@ class Server(uvicorn.Server):
 
 
 def web_server(
-    store: Store, settings: Settings, started: Callable[[str], None] = lambda address: None
+    store: Store,
+    settings: Settings,
+    started: Callable[[str], None] = lambda address: None,
+    outage: Callable[[], str | None] = lambda: None,
 ) -> Server:
     """Return a server that is ready to `run()`.
 
@@ -93,8 +96,9 @@ def web_server(
         store: An open, migrated store.
         settings: Host and port; port 0 takes a free one.
         started: Called with the address once the port is bound.
+        outage: Says why no job can run now, for the readiness probe; None while they can.
     """
-    app = create_app(store, settings)
+    app = create_app(store, settings, outage)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -173,14 +177,15 @@ def _serve(
     say: Callable[[str], None],
 ) -> None:
     store.migrate()
-    server = web_server(store, settings, _announce(settings, store, say))
+    started = _announce(settings, store, say)
     if not dispatch:
-        server.run([listening])
+        web_server(store, settings, started).run([listening])
         return
     # Here, because it loads Ray, which a server without a dispatcher does not need.
     from service.dispatcher import Dispatcher
 
     dispatcher = Dispatcher(store, settings)
+    server = web_server(store, settings, started, lambda: dispatcher.outage)
     dispatcher.start()
     try:
         server.run([listening])

@@ -28,7 +28,7 @@ HOMES = {
         "workers/driver.py",
         "workers/schedules.py",
         "workers/tuner.py",
-        "service/dispatcher.py",
+        "service/run.py",
         "service/drivers.py",
         "service/cluster.py",
     ),

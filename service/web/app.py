@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -67,12 +68,15 @@ def _template(scope: Scope) -> str:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS"})
 
 
-def create_app(store: Store, settings: Settings) -> Application:
+def create_app(
+    store: Store, settings: Settings, outage: Callable[[], str | None] = lambda: None
+) -> Application:
     """Return the application.
 
     Args:
         store: An open, migrated store; the caller closes it.
         settings: Which hosts are answered, and whether tokens are always needed.
+        outage: Says why no job can run now, None while they can; it must answer at once.
 
     `app.state.stopping` is a `threading.Event`: set it before the server stops, so that open
     event streams end.
@@ -86,6 +90,7 @@ def create_app(store: Store, settings: Settings) -> Application:
     )
     app.state.store = store
     app.state.settings = settings
+    app.state.outage = outage
     app.state.feed = Feed(store)
     app.state.digests = Digests(store)
     app.state.metrics = health.Metrics()

@@ -48,13 +48,16 @@ async def healthz() -> Health:
 
 @router.get("/readyz", summary="Ready")
 def readyz(request: Request, store: StoreDep) -> Health:
-    """Answer 503 while the server stops or the store does not answer."""
+    """Answer 503 while the server stops, the store does not answer, or Ray has died."""
     if request.app.state.stopping.is_set():
         raise Problem(503, "the server is stopping")
     try:
         store.ping()
     except Exception as error:
         raise Problem(503, "the database does not answer; see the server's log") from error
+    outage = request.app.state.outage()
+    if outage is not None:
+        raise Problem(503, outage)
     return Health()
 
 

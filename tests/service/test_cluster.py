@@ -39,7 +39,7 @@ def test_jobs_wait_for_a_cluster_and_go_on_when_it_answers(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(dispatcher, "OUTAGE_SECONDS", 0.1)
+    monkeypatch.setattr(dispatcher, "OUTAGE_SECONDS", (0.1,))
     monkeypatch.setenv("RAY_ADDRESS", nowhere)
     runner = Dispatcher(store, Settings())
     runner.start()
