@@ -2,14 +2,32 @@
 
 from collections.abc import Iterator, Mapping
 from math import isfinite
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from dsl.schema import Frozen, Real, Whole
 
-Value = Whole | Real | str
+
+def _value(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    # A union's own faults are one for each member, in an order that depends on what was imported:
+    # typing remembers unions, and takes those of the same members for equal.
+    try:
+        return validate(given)
+    except ValidationError:
+        words = "must be a finite number, or a text where the choices are texts"
+        raise PydanticCustomError("value", words) from None
+
+
+Value = Annotated[Whole | Real | str, WrapValidator(_value)]
 """A value of a parameter; what is written without a fraction stays an integer, as a batch size."""
 
 Values = Annotated[tuple[Value, ...], Field(min_length=1, max_length=256)]

@@ -18,6 +18,9 @@ LARGEST = 1e6
 MOST_POINTS = 100_000
 """No exhaustive sampler tries more."""
 
+MAX_SHOWN = 60
+"""Characters of a value that a sentence repeats."""
+
 _RANGES = {
     "lr": Range(0.0, LARGEST, "0 or more"),
     "weight_decay": Range(0.0, LARGEST, "0 or more"),
@@ -136,7 +139,8 @@ def of_points(job: TuneJob) -> Iterator[Fault]:
             if parameter is None:
                 yield where, f"the space has no '{name}'; allowed: {', '.join(sorted(job.space))}"
             elif not takes(parameter, value):
-                yield where, f"{name} cannot be {value}; allowed: {_words(parameter)}"
+                shown = str(value)[:MAX_SHOWN] + "..." * (len(str(value)) > MAX_SHOWN)
+                yield where, f"{name} cannot be {shown}; allowed: {_words(parameter)}"
             elif not is_active(parameter, point):
                 asked = ", ".join(sorted(parameter.when))
                 yield where, f"{name} depends on {asked}; give the point a value it asks for"

@@ -333,6 +333,9 @@ class Client:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 response = self._http.request(method, path, **request)
+            except ValueError as error:
+                # Of the body, before anything is sent: JSON has neither NaN nor infinity.
+                raise ValueError(f"the body cannot be said in JSON: {error}") from error
             except httpx.ConnectError as error:
                 # Nothing answers at the address: a person should hear that now.
                 raise self._unreachable(error) from error

@@ -22,12 +22,14 @@ async def _fields(request: Request) -> dict[str, str]:
 
 
 def _value(text: str) -> int | float | str:
-    """Return a number where it is one: whole ones stay whole, as a batch size must."""
+    """Return a finite number where it is one: whole ones stay whole, as a batch size must."""
     for kind in (int, float):
         try:
-            return kind(text)
+            number = kind(text)
         except ValueError:
             continue
+        # JSON has no others, so to the rest of the service what stands for one is a text.
+        return number if math.isfinite(number) else text
     return text
 
 
@@ -37,9 +39,6 @@ def add_form(routes: APIRouter, store: Store) -> None:
     @routes.post("/jobs/{job_id}/enqueue")
     def try_next(job_id: JobId, fields: Annotated[dict[str, str], Depends(_fields)]) -> Response:
         point = {name: _value(text) for name, text in fields.items()}
-        for name, value in point.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise QueryError("point", f"{name} must be a finite number; got {value}")
         try:
             enqueue(job_id, Points.model_validate({"enqueue": [point]}), store)
         except ValidationError as error:

@@ -100,10 +100,21 @@ def _answer(request: Request, problem: Problem) -> Response:
     return problem_response(problem.status, problem.detail, request.url.path, problem.errors)
 
 
+def _apart(faults: Sequence[Any]) -> list[Any]:
+    """Leave out that a list is too short where entries of it have faults: they were not counted."""
+    places = [tuple(fault["loc"]) for fault in faults]
+    return [
+        fault
+        for fault, at in zip(faults, places, strict=True)
+        if fault["type"] != "too_short"
+        or not any(len(other) > len(at) and other[: len(at)] == at for other in places)
+    ]
+
+
 def _invalid(request: Request, error: Exception) -> Response:
     """Answer a request that does not fit its schema."""
     assert isinstance(error, RequestValidationError)
-    faults = error.errors()
+    faults = _apart(error.errors())
     about_body = any(fault["loc"][0] == "body" for fault in faults)
     content_type = request.headers.get("content-type", "")
     if about_body and error.body is not None and "json" not in content_type:

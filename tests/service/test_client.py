@@ -1,5 +1,6 @@
 """The Python client against a real service."""
 
+import math
 import subprocess
 import sys
 import threading
@@ -118,6 +119,15 @@ def test_a_token_is_sent(live: Live) -> None:
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="address"):
         Client(url)
+
+
+def test_what_json_cannot_say_is_not_sent(client: Client) -> None:
+    job = client.submit(TUNE)["id"]
+    for send in (lambda: client.enqueue(job, [{"lr": math.nan}]),
+                 lambda: client.submit({**TUNE, "seed": math.inf})):  # fmt: skip
+        with pytest.raises(ValueError, match="the body cannot be said in JSON"):
+            send()
+    assert client.job(job)["spec"]["enqueue"] == []
 
 
 def test_nobody_there_is_said_so() -> None:

@@ -1,5 +1,6 @@
 """Points that a person wants tried: with the job, and added later."""
 
+import json
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ SPACE = {
     "schedule.warmup": {"type": "int", "low": 0, "high": 50, "step": 10},
 }  # fmt: skip
 WHOLE = {"lr": 0.01, "schedule.name": "exponential", "schedule.gamma": 0.9, "schedule.warmup": 20}
-BODY = {**TUNE, "space": SPACE, "budget": {"trials": 20, "steps": 10}}
+BODY = {**TUNE, "space": SPACE, "budget": {"trials": 20, "steps": 100}}
 
 
 def test_points_are_asked_first_and_added_ones_next(live: Live) -> None:
@@ -87,7 +88,9 @@ def test_a_point_is_written_into_the_page(live: Live) -> None:
     assert live.store.points(job_id) == (WHOLE, {"lr": 0.01})
     for wrong, words in (
         ({"lr": "2"}, "point: lr cannot be 2; allowed: from 1e-05 to 1"),
-        ({"lr": "nan"}, "must be a finite number"),
+        ({"lr": "nan"}, "point: lr cannot be nan; allowed: from 1e-05 to 1"),
+        ({"lr": "1e999"}, "point: lr cannot be 1e999; allowed: from 1e-05 to 1"),
+        ({"lr": "9" * 5000}, f"point: lr cannot be {'9' * 60}...; allowed: from 1e-05 to 1"),
         ({}, "must have at least 1 entry"),
     ):
         refused = live.http.post(form, data=wrong)
@@ -96,6 +99,22 @@ def test_a_point_is_written_into_the_page(live: Live) -> None:
     live.store.request(job_id, "cancel")
     assert live.http.post(form, data={"lr": "0.1"}).status_code == 409
     assert form not in live.http.get(page).text
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "null", "true", "[]", '"x"', "2"])
+def test_a_bad_value_is_answered_alike_with_a_job_and_later(shared: Live, value: str) -> None:
+    job_id = shared.submit(BODY)
+    headers = {"Content-Type": "application/json"}
+    answers = []
+    for path, body in (("/jobs", BODY), (f"/jobs/{job_id}/trials", {})):
+        text = json.dumps({**body, "enqueue": [{"lr": "VALUE"}]}).replace('"VALUE"', value)
+        answers.append(shared.http.post(path, content=text, headers=headers))
+    assert [answer.status_code for answer in answers] == [422, 422]
+    first, second = (answer.json()["errors"] for answer in answers)
+    assert first == second
+    assert [error["pointer"] for error in first] == ["#/enqueue/0/lr"], "one fault, one sentence"
+    wanted = "lr cannot be" if value in ('"x"', "2") else "must be a finite number, or a text"
+    assert first[0]["detail"].startswith(wanted)
 
 
 def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:

@@ -12,7 +12,7 @@ from service.resources import JobState
 from tests.search.test_tuning import bowl
 from tests.service.web.conftest import DISCOVER, TUNE, Live
 
-BODY = {**TUNE, "budget": {"trials": 150, "steps": 10}}
+BODY = {**TUNE, "budget": {"trials": 150, "steps": 100}}
 
 
 def ended(live: Live, rates: list[float], body: dict[str, Any] = BODY) -> str:
