@@ -248,6 +248,19 @@ def points_asked(connection: Connection, job_id: str) -> int:
     return int(connection.execute(asked).scalar_one())
 
 
+def untried(connection: Connection, row: Row[Any]) -> list[Point]:
+    """Return the points of a job that have become no trial, in order."""
+    waiting = list(row.spec.get("enqueue", ()))
+    if not waiting:
+        return []
+    point = trials.c.proposal["memo", "point"].as_integer()
+    asked = connection.execute(
+        select(point).where(trials.c.job_id == row.id, point.is_not(None))
+    ).scalars()
+    taken = set(asked)
+    return [point for place, point in enumerate(waiting) if place not in taken]
+
+
 def clone(transaction: Transaction, job_id: str, name: str | None) -> Job:
     """Queue a new job with the same body."""
     spec = dict(row_of(transaction.connection, job_id).spec)

@@ -4,6 +4,7 @@ A claim has an epoch, one more than the last. Every write by a claim locks the j
 the epoch in the same transaction, so a dispatcher that lost its lease changes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Row, and_, select, update
 
 from dsl.outcome import TrialState
+from search.space import Point
 from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from service.resources import TERMINAL, Job, JobState
 from service.store import events, jobs
@@ -23,6 +25,9 @@ Action = Literal["pause", "resume", "cancel"]
 
 MAX_CRASHES = 3
 """Leases that may lapse without a result in between; then the job has FAILED."""
+
+NAMED = 5
+"""Points that were never tried, as many as an ended job names."""
 
 ACTIVE = (JobState.RUNNING, JobState.PAUSING, JobState.CANCELLING)
 _OPEN = (TrialState.QUEUED, TrialState.RUNNING)
@@ -143,9 +148,21 @@ def _enter(
         _settle(transaction, row.id, state)
     if state in TERMINAL:
         values |= {"finished": now, "error": error}
+        if points := jobs.untried(connection, row):
+            events.append(connection, row.id, "log", {"sentence": _farewell(points)}, now)
     connection.execute(update(table).where(table.c.id == row.id).values(**values))
     body = {"state": state} if error is None else {"state": state, "error": error}
     events.append(connection, row.id, "job", body, now)
+
+
+def _farewell(points: Sequence[Point]) -> str:
+    """Say that a job ends before these points were tried."""
+    named = [", ".join(f"{name}={value}" for name, value in each.items()) for each in points]
+    shown, more = "; ".join(named[:NAMED]), len(named) - NAMED
+    rest = f"; and {more} more" if more > 0 else ""
+    many = "1 point was" if len(points) == 1 else f"{len(points)} points were"
+    remedy = "submit a job with 'warm_start' from this one and 'enqueue'"
+    return f"The job ends, and {many} not tried: {shown}{rest}. To try what is left, {remedy}."
 
 
 def _settle(transaction: Transaction, job_id: str, state: JobState) -> None:

@@ -286,3 +286,46 @@ def test_time_is_the_databases(store: Store) -> None:
     job, _ = running(store)
     assert abs(datetime.now(UTC) - job.created) < timedelta(minutes=1)
     assert job.created.tzinfo == UTC
+
+
+def told(store: Store, job_id: str) -> list[str]:
+    """Return what the job's log says, and its states, in order."""
+    bodies = [event.body for event in store.events(job_id)]
+    return [body.get("sentence") or body["state"] for body in bodies if "numbers" not in body]
+
+
+def test_a_job_that_ends_names_the_points_that_it_has_not_tried(store: Store) -> None:
+    points = [{"lr": n / 10} for n in range(1, 9)]
+    job, claim = running(store, tune(enqueue=points[:2]))
+    asked = [proposal(number, memo={"point": number}) for number in (0, 1)]
+    store.record_asked(claim, [asked[1]])
+    store.finish(claim, JobState.PAUSED)
+    store.enqueue(job.id, points[2:])
+    store.request(job.id, "resume")
+    claim = store.claim("a dispatcher", 60)
+    assert claim is not None
+    assert told(store, job.id)[-1] == "RUNNING", "a job that goes on may try them yet"
+    store.finish(claim, JobState.SUCCEEDED)
+    sentence, state = told(store, job.id)[-2:]
+    assert state == "SUCCEEDED"
+    assert sentence.startswith(
+        "The job ends, and 7 points were not tried: "
+        "lr=0.1; lr=0.3; lr=0.4; lr=0.5; lr=0.6; and 2 more. To try what is left, submit"
+    )
+    with pytest.raises(StateConflict, match="add points"):
+        store.enqueue(job.id, points[:1])
+
+
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
+def test_a_point_that_comes_too_late_is_named_whatever_the_end(
+    store: Store, state: JobState
+) -> None:
+    job, claim = running(store, tune())
+    store.record_asked(claim, [proposal(0)])
+    store.enqueue(job.id, [{"lr": 0.25}])
+    store.finish(claim, state, "why" if state is JobState.FAILED else None)
+    assert "1 point was not tried: lr=0.25." in told(store, job.id)[-2]
+    other, claim = running(store, tune(enqueue=[{"lr": 0.5}]))
+    store.record_asked(claim, [proposal(0, memo={"point": 0})])
+    store.finish(claim, state, "why" if state is JobState.FAILED else None)
+    assert told(store, other.id) == ["QUEUED", "RUNNING", state]
