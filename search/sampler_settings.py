@@ -19,8 +19,10 @@ class TPE(Frozen):
 
     name: Literal["tpe"] = "tpe"
     startup_trials: Startup = 10
-    multivariate: bool = False
-    """Model the parameters together and not each alone; those under a condition by groups."""
+    multivariate: bool | None = None
+    """True models the parameters together, those under a condition by groups; False each alone.
+    None is Optuna's choice: with one objective together but for those under a condition, with
+    several each alone."""
 
 
 class GP(Frozen):

@@ -106,7 +106,12 @@ def sampler_of(
         warnings.simplefilter("ignore", ExperimentalWarning)
         match settings:
             case TPE(startup_trials=startup, multivariate=together):
-                return _tpe(drawn, startup, together)
+                return TPESampler(
+                    seed=drawn,
+                    n_startup_trials=startup,
+                    multivariate=together,
+                    group=together is True,
+                )
             case GP(startup_trials=startup):
                 return GPSampler(
                     seed=drawn, n_startup_trials=startup, warn_independent_sampling=False
@@ -131,12 +136,6 @@ def sampler_of(
             case BruteForce():
                 return _EndlessBruteForce(seed=drawn)
     return RandomSampler(seed=drawn)
-
-
-def _tpe(seed: int, startup: int, together: bool) -> TPESampler:
-    if not together:
-        return TPESampler(seed=seed, n_startup_trials=startup)
-    return TPESampler(seed=seed, n_startup_trials=startup, multivariate=True, group=True)
 
 
 def _cmaes(settings: CMAES, space: Distributions, seed: int, population: int) -> BaseSampler:

@@ -1,5 +1,6 @@
 import logging
 import statistics
+from typing import Any
 
 import optuna
 import pytest
@@ -9,7 +10,7 @@ from pydantic import TypeAdapter
 from dsl.candidate import Candidate, Proposal
 from dsl.outcome import Outcome, TrialState
 from search.ledger import derived_seed
-from search.sampler_settings import SamplerSettings
+from search.sampler_settings import TPE, SamplerSettings
 from search.samplers import distribution
 from search.settings import Objective
 from search.space import Categorical, Float, Int, SearchSpace
@@ -150,12 +151,23 @@ def test_tpe_beats_random_search_at_equal_trials() -> None:
     assert statistics.fmean(ours) < 0.9 * statistics.fmean(even)
 
 
-def test_a_population_of_one_is_plain_optuna() -> None:
-    ours = search(strategy(30, seed=9), 1)
+@pytest.mark.parametrize(
+    ("settings", "handed"),
+    [
+        ({}, {}),
+        ({"multivariate": True}, {"multivariate": True}),
+        ({"multivariate": False}, {"multivariate": False}),
+        ({"startup_trials": 5}, {"n_startup_trials": 5}),
+    ],
+)
+def test_a_population_of_one_is_plain_optuna(
+    settings: dict[str, Any], handed: dict[str, Any]
+) -> None:
+    ours = search(strategy(30, seed=9, **settings), 1)
     study = optuna.create_study()
     space = {name: distribution(SPACE[name]) for name in SPACE}
     for number in range(30):
-        study.sampler = optuna.samplers.TPESampler(seed=derived_seed(9, number))
+        study.sampler = optuna.samplers.TPESampler(seed=derived_seed(9, number), **handed)
         trial = study.ask(space)
         assert trial.params == ours[number][0].parameters
         outcome = bowl(
@@ -166,6 +178,23 @@ def test_a_population_of_one_is_plain_optuna() -> None:
         else:
             trial.set_constraint("feasible", 1.0)
             study.tell(trial, state=OptunaState.PRUNED)
+
+
+def test_several_objectives_are_searched_as_plain_optuna_does() -> None:
+    cost = Objective(metric="cost_seconds")
+    candidate = Candidate(rule="g")
+    ours = OptunaStrategy(SPACE, TPE(), Objective(), 40, candidate, 9, others=[cost])
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    space = {name: distribution(SPACE[name]) for name in SPACE}
+    for number in range(40):
+        study.sampler = optuna.samplers.TPESampler(seed=derived_seed(9, number))
+        trial = study.ask(space)
+        [proposal] = ours.ask(1)
+        assert trial.params == proposal.parameters
+        lr, decay = trial.params["lr"], trial.params["weight_decay"]
+        ours.tell([Outcome(number=number, state=TrialState.COMPLETE, cost_seconds=decay,
+                           metrics={"validation_loss": abs(lr - 0.01)})])  # fmt: skip
+        study.tell(trial, [abs(lr - 0.01), decay])
 
 
 def test_two_searches_share_nothing() -> None:
