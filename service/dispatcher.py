@@ -144,8 +144,7 @@ class Dispatcher:
         """Let go of a Ray that has died, and of all that died with it."""
         own = not self._settings.ray_address
         what = "it is started again" if own else "it is joined again when it answers"
-        count = sum(thread.is_alive() for thread in self._runs)
-        _log.warning("%s; %d running jobs wait, and %s", fault, count, what)
+        _log.warning("%s; its jobs wait, and %s", fault, what)
         self._outage = f"the service's Ray has died and {what}; jobs wait"
         end = time.monotonic() + FAREWELL_SECONDS
         for thread in self._runs:

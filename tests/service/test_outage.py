@@ -88,7 +88,7 @@ def test_a_job_outlives_the_ray_that_it_runs_on(
     assert goes_on.startswith(f"The job goes on: {len(done)} trials are done,")
     warned = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert warned == [
-        "the raylet of the service's own Ray died; 1 running jobs wait, and it is started again",
+        "the raylet of the service's own Ray died; its jobs wait, and it is started again",
         "Ray runs again; the jobs go on",
     ]
     assert "raylet" not in "".join(capfd.readouterr())
