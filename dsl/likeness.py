@@ -20,7 +20,7 @@ from dsl.validate import program_of
 
 __all__ = ["course", "likeness"]
 
-STEPS, WEIGHTS = 48, 192
+STEPS, WEIGHTS = 32, 192
 """Length of the run, which is the rule's total T, and weights that are trained in it."""
 
 SEED = 1906
@@ -57,7 +57,7 @@ def course(text: str, hyperparameters: Mapping[str, float] | None = None) -> tor
     return _course(text, tuple(sorted((hyperparameters or {}).items())))
 
 
-@lru_cache(maxsize=512)  # 37 kB each
+@lru_cache(maxsize=512)  # 25 kB each
 def _course(text: str, given: tuple[tuple[str, float], ...]) -> torch.Tensor | None:
     rule = compile_rule(text)
     update = rule.bind(**_draws(program_of(text))) if rule.uses_randomness else rule.update

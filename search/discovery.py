@@ -12,6 +12,7 @@ from dsl.errors import RuleError
 from dsl.outcome import Outcome
 from dsl.validate import program_of
 from search.controller import Sample, uniform
+from search.distinct import Distinct
 from search.identity import is_current, named
 from search.language import Sayable
 from search.ledger import Ledger, check_count, derived_seed, teaches
@@ -63,7 +64,16 @@ class Drawn(NamedTuple):
 
 
 Repeat = tuple[Drawn, int]
-"""A sampled rule that was not new, with the number of the trial that has it, or FAULTY."""
+"""A sampled rule that was not new, with the number of the trial that has it, or one so like it
+that it was put off, or FAULTY."""
+
+
+class _New(NamedTuple):
+    """A rule that was never proposed."""
+
+    candidate: Candidate
+    key: bytes
+    drawn: Drawn
 
 
 class RuleStrategy(ABC):
@@ -166,9 +176,14 @@ class RuleStrategy(ABC):
         """Yield rules to look through until `found` holds `count` new ones; all from `seed`."""
 
     def _new(self, count: int) -> list[Proposal]:
-        """Return up to `count` rules never proposed; fewer only if the language runs dry."""
-        found: list[tuple[Candidate, bytes, Drawn]] = []
+        """Return up to `count` rules never proposed; fewer only if the language runs dry.
+
+        Near-copies are proposed only in the place of nothing.
+        """
+        found: list[_New] = []
+        near: dict[bytes, _New] = {}
         repeats: list[Repeat] = []
+        originals = self._originals()
         first, before = self._ledger.next, self.sampled
         for drawn in self._rounds(count, found, derived_seed(self.seed, first)):
             for each in drawn:
@@ -179,9 +194,18 @@ class RuleStrategy(ABC):
                 key = b"" if candidate is None else named(candidate, canonical=True)
                 if candidate is None or key in self._numbers:
                     repeats.append((each, self._numbers.get(key, FAULTY)))
-                else:
-                    self._numbers[key] = first + len(found)
-                    found.append((candidate, key, each))
+                    continue
+                like = originals.near(candidate) if originals else None
+                if like is not None:
+                    repeats.append((each, like))
+                    near.setdefault(key, _New(candidate, key, each))
+                    continue
+                if originals:
+                    originals.know(candidate, first + len(found))
+                self._numbers[key] = first + len(found)
+                found.append(_New(candidate, key, each))
+        found += list(near.values())[: count - len(found)]
+        self._numbers.update((new.key, first + i) for i, new in enumerate(found))
         self._exhausted = len(found) < count
         counted = {
             "sampled": self.sampled,
@@ -198,6 +222,10 @@ class RuleStrategy(ABC):
             )
             for i, (candidate, key, each) in enumerate(found)
         ]
+
+    def _originals(self) -> Distinct | None:
+        """Return the trials whose near-copies are put off, by number; None to put off none."""
+        return None
 
     def _is_new(self, text: str) -> bool:
         """Tell whether a text says a rule, and one that was never proposed."""

@@ -29,10 +29,10 @@ class Distinct:
 
     def __init__(self, known: Iterable[Candidate] = ()) -> None:
         """Begin with `known` candidates, which may be near-copies of each other."""
-        self._names: set[str] = set()
-        self._courses: dict[str, list[torch.Tensor]] = {}
+        self._numbers: dict[str, int] = {}
+        self._courses: dict[str, list[tuple[torch.Tensor, int]]] = {}
         for candidate in known:
-            self._enter(candidate.model_copy(update={"lr": None}))
+            self.know(candidate)
 
     def add(self, candidate: Candidate) -> bool:
         """Add a candidate if it is no near-copy; return whether it was none.
@@ -40,22 +40,34 @@ class Distinct:
         Raises:
             RuleError: The candidate's rule is none.
         """
-        candidate = candidate.model_copy(update={"lr": None})
-        if behaviour(candidate) in self._names or self._is_near(candidate):
+        if self.near(candidate) is not None:
             return False
-        self._enter(candidate)
+        self.know(candidate)
         return True
 
-    def _is_near(self, candidate: Candidate) -> bool:
-        own = _course(candidate)
-        others = self._courses.get(_circumstances(candidate), [])
-        return own is not None and any(float(own @ other) > ALIKE for other in others)
+    def near(self, candidate: Candidate) -> int | None:
+        """Return the number of one that a candidate is a near-copy of, None if of none.
 
-    def _enter(self, candidate: Candidate) -> None:
-        self._names.add(behaviour(candidate))
+        Raises:
+            RuleError: The candidate's rule is none.
+        """
         own = _course(candidate)
-        if own is not None:
-            self._courses.setdefault(_circumstances(candidate), []).append(own)
+        if own is None:
+            return self._numbers.get(behaviour(_tuned(candidate)))
+        others = self._courses.get(_circumstances(candidate), [])
+        return next((number for other, number in others if float(own @ other) > ALIKE), None)
+
+    def know(self, candidate: Candidate, number: int = 0) -> None:
+        """Add a candidate, near-copy or not, under a number.
+
+        Raises:
+            RuleError: The candidate's rule is none.
+        """
+        own = _course(candidate)
+        if own is None:
+            self._numbers.setdefault(behaviour(_tuned(candidate)), number)
+        else:
+            self._courses.setdefault(_circumstances(candidate), []).append((own, number))
 
 
 def distinct(
@@ -79,6 +91,10 @@ def distinct(
         if taken.add(candidate):
             places.append(place)
     return places
+
+
+def _tuned(candidate: Candidate) -> Candidate:
+    return candidate.model_copy(update={"lr": None})
 
 
 def _course(candidate: Candidate) -> torch.Tensor | None:

@@ -11,6 +11,7 @@ import torch
 from dsl.candidate import Candidate, Proposal
 from search.controller import Controller, Sample
 from search.discovery import EVEN_ROWS, FAULTY, Drawn, Repeat, StringStrategy, rule_of
+from search.distinct import Distinct, distinct
 from search.language import Sayable
 from search.ledger import derived_seed
 from search.ppo import Learner
@@ -30,10 +31,11 @@ class ReinforcementStrategy(StringStrategy):
     Each proposal's memo holds its tokens, and some of the strings drawn with it that said a rule
     already known: those are learnt from too when the proposal is told, with the known reward but
     less than the baseline. So drawing a good rule again never pays, and the controller does not
-    end by writing its favourites for ever; drawing a bad one again still costs. It learns nothing
-    until a few rules have trained, lest it settle on the first. Its entropy bonus rises while rules
-    repeat, the best strings so far are imitated, and a controller that has long
-    found nothing good is replaced. Rows and the snapshot say everything.
+    end by writing its favourites for ever; drawing a bad one again still costs. A near-copy of one
+    of the best rules so far (`search.distinct`) is taken for that rule, and is not tried while
+    others are found. It learns nothing until a few rules have trained, lest it settle on the first.
+    Its entropy bonus rises while rules repeat, the best strings so far are imitated, and a
+    controller that has long found nothing good is replaced. Rows and the snapshot say everything.
     """
 
     def __init__(
@@ -138,10 +140,28 @@ class ReinforcementStrategy(StringStrategy):
         return baseline.mean - self.settings.novelty * math.sqrt(baseline.square)
 
     def _keep_best(self, told: Sequence[tuple[Proposal, float]]) -> None:
-        before = self._best
+        replay = max(1, self.settings.replay)
+        before = self._best[:replay]
         new = [(-value, p.number, p.memo["tokens"]) for p, value in told if value > self._floor]
-        self._best = sorted([*before, *new])[: max(1, self.settings.replay)]
-        self._in_vain = self._in_vain + len(told) if self._best == before else 0
+        ranked = sorted([*self._best, *new])
+        if self.settings.leaders:
+            places = distinct(map(self._said, ranked), max(replay, self.settings.leaders))
+            self._best = [ranked[place] for place in places]
+        else:
+            self._best = ranked[:replay]
+        self._in_vain = self._in_vain + len(told) if self._best[:replay] == before else 0
+
+    def _originals(self) -> Distinct | None:
+        if not self.settings.leaders:
+            return None
+        originals = Distinct()
+        for best in self._best[: self.settings.leaders]:
+            originals.know(self._said(best), best[1])
+        return originals
+
+    def _said(self, best: Best) -> Candidate:
+        rule = self.language.decode(best[2])
+        return self._candidate(rule) or self.template.model_copy(update={"rule": rule})
 
     def _imitated(self) -> torch.Tensor | None:
         """Return the strings to learn from again, None if there is none."""

@@ -65,8 +65,8 @@ class Reinforcement(Frozen):
     near them. Theirs is a search of 20,000 strings with a learning rate of 0.00035, an entropy
     bonus of 0.00001 and rewards less their moving average. The defaults here are for hundreds to
     thousands: they learn faster, rank the rewards, and imitate the best strings so far.
-    `ranked=0, first=0, imitation=0.0` with those numbers is that search. The last six settings
-    keep the search from settling on what it happens to find first, and from sampling its
+    `ranked=0, first=0, leaders=0, imitation=0.0` with those numbers is that search. The last seven
+    settings keep the search from settling on what it happens to find first, and from sampling its
     favourites for ever.
     """
 
@@ -93,6 +93,10 @@ class Reinforcement(Frozen):
 
     novelty: Weight = 0.5
     """How much less than the baseline a known rule is worth at most, in spreads of the reward."""
+
+    leaders: Annotated[int, Field(strict=True, ge=0, le=1000)] = 64
+    """Of how many of the best rules so far near-copies are not tried while other rules are found;
+    0 tries them all. The best strings below are no near-copies of each other either."""
 
     replay: Annotated[int, Field(strict=True, ge=0, le=1000)] = 10
     """How many of the best strings so far are learnt from again in every batch."""

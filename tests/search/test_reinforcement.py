@@ -5,11 +5,17 @@ from collections import Counter
 import pytest
 import torch
 
-from dsl.candidate import Proposal
+from dsl.candidate import Candidate, Proposal
+from dsl.fingerprint import fingerprint
+from dsl.likeness import likeness
 from dsl.outcome import Outcome, TrialState
 from search.discovery import rule_of
-from search.language import Language
+from search.distinct import ALIKE, distinct
+from search.language import Language, Sayable
+from search.reinforcement import ReinforcementStrategy
 from search.reward import FLOOR
+from search.settings import LanguageSettings, Objective
+from search.words import Lists
 from tests.search.searching import FAST, at_random, judged, nos, reinforcement, search, small, taste
 
 
@@ -83,7 +89,7 @@ def test_nothing_is_learnt_before_enough_rules_have_trained() -> None:
         ]
         strategy.tell([*bad, *(judged(p, 0.1 + p.number) for p in asked[:living])])
     assert strategy.learner.controller.embedding.weight.equal(before)
-    assert [number for _, number, _ in strategy._best] == [0, 1, 2, 3], "but the best are known"
+    assert [number for _, number, _ in strategy._best[:4]] == [0, 1, 2, 3], "but they are known"
     strategy.tell([judged(p, 1.0) for p in strategy.ask(2)])
     assert not strategy.learner.controller.embedding.weight.equal(before)
 
@@ -99,13 +105,13 @@ def test_one_in_eight_of_what_trained_is_imitated() -> None:
 
 
 def test_memory_of_what_is_learnt_stays_small() -> None:
-    strategy = reinforcement(nos(1), 60)
+    strategy = reinforcement(nos(1), 60, settings=FAST.model_copy(update={"leaders": 10}))
     waiting = strategy.ask(8)
     strategy.tell([taste(p) for p in waiting[1:]])
     assert strategy._beyond == set(range(1, 8))
     strategy.abandon([0])
     assert (strategy._below, strategy._beyond) == (8, set())
-    for _ in range(2):  # until it knows as many good strings as it learns from again
+    for _ in range(2):  # until it knows as many good rules as it remembers
         strategy.tell([taste(p) for p in strategy.ask(16)])
     before = len(strategy.snapshot() or b"")
     search(strategy)
@@ -138,7 +144,7 @@ def test_a_controller_that_finds_nothing_better_is_replaced_and_keeps_what_is_kn
     strategy.tell([judged(p, 5.0) for p in strategy.ask(8)])
     assert strategy.learner.controller is not before
     assert strategy.learner.baseline.heard > heard
-    assert [number for _, number, _ in strategy._best] == [0, 1, 2, 3]
+    assert [number for _, number, _ in strategy._best[:4]] == [0, 1, 2, 3]
     again = reinforcement(nos(), 200, settings=settings)
     again.restore([], strategy.snapshot())
     mine, theirs = again.learner.controller, strategy.learner.controller
@@ -151,7 +157,7 @@ def test_the_best_strings_grow_likelier_and_a_share_of_repeats_raises_the_entrop
     settings = FAST.model_copy(update={"imitation": 0.5, "replay": 2})
     strategy = reinforcement(nos(), 200, settings=settings)
     strategy.tell([judged(p, 0.1 + p.number) for p in strategy.ask(8)])
-    best = torch.tensor([tokens for _, _, tokens in strategy._best])
+    best = torch.tensor([tokens for _, _, tokens in strategy._best[:2]])
     likely = [strategy.learner.controller.score(best).log_probs.mean().item()]
     for _ in range(3):
         strategy.tell([judged(p, 2.0) for p in strategy.ask(8)])
@@ -166,3 +172,59 @@ def test_the_memo_says_how_many_rules_were_sampled() -> None:
     assert memos[0]["sampled"] >= 16
     assert memos[-1]["sampled"] > len(rows)
     assert all(0.0 < memo["fresh"] <= 1.0 for memo in memos)
+
+
+def plain(language: Sayable, budget: int, leaders: int = 64) -> ReinforcementStrategy:
+    """Without weight decay, beside which no likeness can be told."""
+    settings = FAST.model_copy(update={"leaders": leaders})
+    template = Candidate(rule="g", seed=3)
+    return ReinforcementStrategy(language, Objective(), budget, template, 0, settings)
+
+
+def test_near_copies_of_the_best_are_put_off_and_taken_for_them() -> None:
+    strategy = plain(nos(), 64)
+    while not strategy.finished:
+        leaders = [strategy._said(best) for best in strategy._best]
+        proposals = strategy.ask(16)
+        asked = [proposal.candidate for proposal in proposals]
+        assert distinct(asked, 16, leaders) == list(range(16))
+        strategy.tell([taste(p) for p in proposals])
+        assert len(distinct(leaders, 64)) == len(leaders)
+    assert len(leaders) > FAST.replay
+    rules = {p.number: p.candidate for p in proposals}
+    rules |= {number: strategy._said(best) for best in strategy._best for number in best[1:2]}
+    near = 0
+    for proposal in proposals:
+        for repeat in proposal.memo["repeats"]:
+            known = rules.get(repeat["number"])
+            rule = rule_of(strategy.language.decode(repeat["tokens"]))
+            if known is not None and rule is not None:
+                near += fingerprint(rule) != fingerprint(known.rule)
+                assert likeness(rule, known.rule) > ALIKE
+    assert near
+
+
+def test_near_copies_are_tried_where_nothing_else_is_left() -> None:
+    lists = Lists(("g", "m", "w / 10000"), ("{x}", "sign({x})"), ("{x} + {y}",))
+    strategy = plain(Language(LanguageSettings(groups=1), lists), 1000)
+    rows = search(strategy)
+    tried = [proposal.candidate for proposal, _ in rows]
+    assert len(distinct(tried, 1000)) < len(tried)
+    every = plain(strategy.language, 1000, leaders=0)
+    assert {p.candidate.rule for p, _ in search(every)} == {each.rule for each in tried}
+
+
+def test_a_search_of_an_earlier_version_goes_on_without_near_copies() -> None:
+    former = plain(nos(), 96, leaders=0)
+    rows = []
+    for _ in range(4):
+        proposals = former.ask(16)
+        rows += [(proposal, taste(proposal)) for proposal in proposals]
+        former.tell([outcome for _, outcome in rows[-16:]])
+    strategy = plain(nos(), 96)
+    strategy.restore(rows, former.snapshot())
+    assert strategy._best == former._best
+    again = search(strategy)
+    assert [proposal.number for proposal, _ in again] == list(range(64, 96))
+    best = [strategy._said(best) for best in strategy._best]
+    assert len(distinct(best, 64)) == len(best)
