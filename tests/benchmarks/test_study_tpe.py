@@ -2,7 +2,7 @@
 
 import math
 
-from tests.benchmarks.study_tpe import Search, run
+from tests.benchmarks.study_tpe import Search, run, swing
 
 
 def test_a_population_of_one_asks_what_plain_optuna_asks() -> None:
@@ -18,3 +18,11 @@ def test_a_population_counts_whole() -> None:
     assert search.reached(4.0) == (4, 0.5)
     assert search.reached(2.0) == (6, 0.75)
     assert search.reached(0.9) == (math.inf, math.inf)
+
+
+def test_a_median_swings_by_the_seeds_drawn() -> None:
+    assert swing([66.0] * 10) == (66.0, 66.0)
+    low, high = swing([20.0] * 4 + [70.0] * 2 + [200.0] * 4)
+    assert (low, high) == (20.0, 200.0)
+    low, high = swing([60.0, 61.0, 62.0, 63.0, 64.0, 65.0, 66.0, 67.0, 68.0, 300.0])
+    assert 61 <= low < 64.5 < high <= 68
