@@ -3,12 +3,8 @@
 import logging
 import os
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +13,10 @@ from ray._private import ray_constants
 from ray._private import worker as ray_worker
 
 from service.settings import Settings
+from service.watch import Watch, refusal
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of the local Ray: messages are small, so its default of 30 % of the memory is not needed."""
-
-PROBE_SECONDS = 3.0
-"""How long a cluster's port may take to answer."""
-
-LOOK_SECONDS = 1.0
-"""How often it is tried whether a cluster's processes still listen."""
-
-SILENCE_SECONDS = 10.0
-"""How long a cluster's head may be silent: its control store may come back, and all goes on. Well
-below the 60 s after which Ray ends the whole process that is attached to it."""
 
 INLINE_BYTES = 64 * 2**20
 """Of the local Ray: messages up to this size are sent and not laid into the object store. When the
@@ -52,28 +39,8 @@ class ClusterLost(Exception):  # noqa: N818 - as the store's errors are named
     """Ray, joined before, has died; the message says what of it, for people."""
 
 
-@dataclass(frozen=True)
-class _Listener:
-    """A process of a cluster, and where it listens."""
-
-    name: str
-    address: tuple[str, int]
-
-    def refusal(self) -> OSError | None:
-        """Return why it cannot be reached, or None where it can."""
-        try:
-            socket.create_connection(self.address, PROBE_SECONDS).close()
-        except OSError as error:
-            return error
-        return None
-
-
 class Cluster:
     """The Ray that a dispatcher works with: its own local one, or a cluster by its address.
-
-    Ray tells nobody that it has died: whoever waits for an actor then waits for ever. So it is
-    looked at from outside: the processes of an own Ray are this process's children, those of a
-    cluster listen or do not.
 
     `join` and `leave` belong to one thread, with which an own Ray ends; the others to any.
     """
@@ -81,22 +48,12 @@ class Cluster:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._joined = False
-        self._head: _Listener | None = None
-        self._node: _Listener | None = None
-        self._looking = threading.Lock()
-        self._looked = self._heard = 0.0
-        self._fault: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        address = self._settings.ray_address
-        return f"the Ray cluster at {address}" if address else "the service's own Ray"
+        self._watch: Watch | None = None
 
     @property
     def doubtful(self) -> bool:
-        """Whether a part was silent when it was last tried, and may yet come back."""
-        return self._heard < self._looked
+        """Whether a part of the cluster is silent, and may yet come back."""
+        return self._watch is not None and self._watch.doubtful
 
     def join(self) -> None:
         """Attach to the cluster, or start a local Ray, unless that is done.
@@ -104,29 +61,28 @@ class Cluster:
         Raises:
             Unreachable: See `connect`.
         """
-        self._joined |= connect(self._settings)
+        if connect(self._settings):
+            self._joined = True
         quieten()
-        with self._looking:
-            self._looked = self._heard = time.monotonic()
-            self._fault = None
-            # Ray's client, at ray://, knows of no processes.
-            if self._settings.ray_address and ray_worker.global_worker.connected:
-                self._head, self._node = _listeners()
+        # Ray's client, at ray://, knows of no processes.
+        attached = self._settings.ray_address and ray_worker.global_worker.connected
+        self._watch = _watch() if attached else None
 
     def leave(self) -> None:
         """Detach from the cluster, or end the local Ray, if `join` did the contrary or it died."""
-        with self._looking:
-            self._head = self._node = None
-        if self._joined or self._fault is not None:
+        dead = self.fault() is not None
+        self._watch = None
+        if self._joined or dead:
             ray.shutdown()
             self._joined = False
 
     def fault(self) -> str | None:
-        """Return what of the joined Ray has died, in words, or None; at once, or in seconds."""
-        with self._looking:
-            if self._fault is None:
-                self._fault = self._look()
-            return self._fault
+        """Return what of the joined Ray has died, for people, or None; takes seconds at most."""
+        if not self._settings.ray_address:
+            dead = _dead()
+            return f"the {' and the '.join(dead)} of the service's own Ray died" if dead else None
+        fault = None if self._watch is None else self._watch.fault()
+        return fault and f"the Ray cluster at {self._settings.ray_address} is lost: {fault}"
 
     def check(self) -> None:
         """Raise ClusterLost where there is a `fault`."""
@@ -134,37 +90,22 @@ class Cluster:
         if fault is not None:
             raise ClusterLost(fault)
 
-    def _look(self) -> str | None:
-        if not ray.is_initialized():
-            return None
-        if not self._settings.ray_address:
-            node = ray_worker._global_node
-            dead: list[str] = [kind for kind, _ in node.dead_processes()] if node else []
-            died = [name for kind, name in _VITAL.items() if kind in dead]
-            return f"the {' and the '.join(died)} of {self.name} died" if died else None
-        now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS or self._head is None or self._node is None:
-            return None
-        self._looked = now
-        if isinstance(self._node.refusal(), ConnectionRefusedError):
-            return f"this machine's {self._node.name} of {self.name} died"
-        if self._head.refusal() is None:
-            self._heard = self._looked
-        elif now - self._heard >= SILENCE_SECONDS:
-            return f"{self.name} has not answered for {SILENCE_SECONDS:g} s"
-        return None
+
+def _dead() -> list[str]:
+    """Return which processes of the local Ray, this process's children, have ended."""
+    node = ray_worker._global_node
+    dead: list[str] = [kind for kind, _ in node.dead_processes()] if node else []
+    return [name for kind, name in _VITAL.items() if kind in dead]
 
 
-def _listeners() -> tuple[_Listener, _Listener]:
-    """Return where the head of the joined cluster and this machine's node of it listen."""
+def _watch() -> Watch:
+    """Return a watch over the cluster that this process is attached to."""
     context = ray.get_runtime_context()
     host, _, port = context.gcs_address.rpartition(":")
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    (node,) = [node for node in nodes if node["NodeID"] == context.get_node_id()]
-    return (
-        _Listener("control store (GCS)", (host.strip("[]"), int(port))),
-        _Listener("raylet", (node["NodeManagerAddress"], node["NodeManagerPort"])),
-    )
+    (own,) = [node for node in nodes if node["NodeID"] == context.get_node_id()]
+    head = (host.strip("[]"), int(port))
+    return Watch(head, (own["NodeManagerAddress"], own["NodeManagerPort"]))
 
 
 def connect(settings: Settings) -> bool:
@@ -231,9 +172,8 @@ def _probe(address: str) -> None:
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host or not port.isdigit():
         return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), PROBE_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    error = refusal((host.strip("[]"), int(port)))
+    if error is not None:
         reason = getattr(error, "strerror", None) or str(error)
         raise Unreachable(f"the Ray cluster at {address} cannot be reached: {reason}") from error
 

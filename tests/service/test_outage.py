@@ -1,19 +1,14 @@
 """Ray dies: it is noticed, told, and what ran goes on by itself on another one."""
 
 import logging
-import os
-import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-import ray
 
 from service import cluster, run
-from service.cluster import Cluster, ClusterLost, _Listener
 from service.dispatcher import Dispatcher
 from service.resources import JobState
 from service.settings import Settings
