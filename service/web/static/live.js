@@ -49,6 +49,10 @@ export function followJob() {
     if (event.type === "job" && ENDED.has(String(inner(body).state))) ended(source, log, renew);
   };
   for (const kind of ["job", "trials", "log"]) source.addEventListener(kind, receive);
+  source.addEventListener("error", () => {
+    // No more is to come: the job has ended, or is gone.
+    if (source.readyState === EventSource.CLOSED) document.body.dispatchEvent(new Event("job-silent"));
+  });
   addEventListener("pagehide", () => source.close());
 }
 

@@ -2,6 +2,7 @@
 // What every page needs; figures and the event stream are loaded by the pages that have them.
 import { drawFigures } from "./figures.js";
 import { followJob } from "./live.js";
+import { noticeRemoval } from "./removal.js";
 
 /** Lets the reader turn from light to dark, and remembers it. */
 function offerThemes() {
@@ -55,3 +56,4 @@ offerThemes();
 offerCopies();
 drawFigures();
 followJob();
+noticeRemoval();
