@@ -218,6 +218,11 @@ class Store:
         with self._database.read() as connection:
             return trials.best(connection, job_id, count, stage)
 
+    def passed_over(self, job_id: str) -> int:
+        """Return how many near-copies of what a job compared it passed over, or raise NotFound."""
+        with self._database.read() as connection:
+            return trials.passed_over(connection, job_id)
+
     def curves(
         self, job_id: str, *, numbers: Sequence[int] | None = None, limit: int = 50
     ) -> tuple[Curve, ...]:

@@ -159,6 +159,24 @@ def best(connection: Connection, job_id: str, count: int, stage: Stage) -> tuple
     return tuple(map(_trial, connection.execute(ordered)))
 
 
+def passed_over(connection: Connection, job_id: str) -> int:
+    """Return how many rules did as well in the search as one that was compared, and were not.
+
+    They are near-copies of better ones or of baselines (`search.funnel`).
+    """
+    job = jobs.row_of(connection, job_id)
+    own = trials.c.job_id == job_id
+    compared = select(trials.c.rule_id).where(
+        own, trials.c.stage == Stage.COMPARISON, trials.c.label.is_(None)
+    )
+    searched = select(trials.c.rule_id.in_(compared)).where(
+        own, trials.c.stage == Stage.SEARCH, trials.c.state == TrialState.COMPLETE
+    )
+    taken = list(connection.execute(_by_value(searched, job.direction)).scalars())
+    last = max((place for place, was in enumerate(taken) if was), default=-1)
+    return taken[: last + 1].count(False)
+
+
 def _by_value(statement: Select[Any], direction: str) -> Select[Any]:
     value = trials.c.value if direction == "minimize" else trials.c.value.desc()
     return statement.order_by(trials.c.value.is_(None), value, trials.c.number)

@@ -288,6 +288,7 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
                 task: each.rows for (stage, task), each in boards.items() if stage is Stage.UNSEEN
             }
             context["unseen"] = crossing(unseen, found.spec.objective.direction)
+            context["passed_over"] = store.passed_over(job_id)
         if part in ("", "trials"):
             context["listing"] = _listing(store, job_id, filter, order_by, page_token)
         name = part if part in ("summary", "front", "comparison", "trials") else ""

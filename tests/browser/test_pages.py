@@ -207,6 +207,25 @@ def meet_adamw(
     site.store.record_told(claim, told, None)
 
 
+def test_near_copies_that_a_comparison_passed_over_are_counted(
+    site: Site, http: httpx.Client
+) -> None:
+    job, claim = seed.claimed_discovery(site.store, "near-copies")
+    rules = ("sign(m)", "sign(m) + clip(w, 0.0001)", "g * ld")
+    asked = [Proposal(number=n, candidate=Candidate(rule=rule)) for n, rule in enumerate(rules)]
+    site.store.record_asked(claim, asked)
+    site.store.record_told(claim, [outcome(n, 0.1 + n / 10) for n in range(3)], None)
+    for number, (passed_over, rule) in enumerate((("", rules[0]), ("1 rule as", rules[2])), 3):
+        compared = Proposal(number=number, candidate=Candidate(rule=rule), stage=Stage.COMPARISON)
+        site.store.record_asked(claim, [compared])
+        site.store.record_told(claim, [outcome(number, 0.3, seeds=3)], None)
+        text = http.get(f"/jobs/{job}?part=comparison").text
+        assert ("Not compared: " in text) is bool(passed_over)
+        assert f"Not compared: {passed_over}" in text or not passed_over
+    site.store.finish(claim, JobState.CANCELLED)
+    site.store.delete_job(job)
+
+
 def test_what_a_comparison_bears_out_is_said_in_words(site: Site, http: httpx.Client) -> None:
     job, claim = seed.claimed_discovery(site.store, "climbed")
     rule = "sign(g) * abs(m) * 3"

@@ -5,7 +5,15 @@ from dsl.outcome import TrialState
 from service.store.errors import NotFound
 from service.store.query import Query
 from service.store.store import Store
-from tests.service.store.samples import complete, infeasible, judged, proposal, running
+from tests.service.store.samples import (
+    compared,
+    complete,
+    discover,
+    infeasible,
+    judged,
+    proposal,
+    running,
+)
 
 
 def numbers(store: Store, job_id: str, **query: str) -> list[int]:
@@ -102,3 +110,19 @@ def test_what_was_sampled_stands_beside_what_was_tried(store: Store) -> None:
     job, claim = running(store)
     store.record_asked(claim, [proposal(0, memo={"sampled": 7, "fresh": 0.5}), proposal(1)])
     assert [trial.sampled for trial in store.trials(job.id, Query()).items] == [7, None]
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("minimize", 2), ("maximize", 3)])
+def test_near_copies_that_were_not_compared_are_counted(
+    store: Store, direction: str, expected: int
+) -> None:
+    objective = {"metric": "validation_loss", "direction": direction}
+    job, claim = running(store, discover(objective=objective))
+    rules = ("g", "sign(g)", "m", "sign(m)", "adam", "rmsprop")
+    store.record_asked(claim, [proposal(i, rule) for i, rule in enumerate(rules)])
+    values = (0.1, 0.2, 0.2, 0.3, 0.4)  # the last rule diverged
+    told = [complete(i, value) for i, value in enumerate(values)]
+    store.record_told(claim, [*told, infeasible(5)], None)
+    assert store.passed_over(job.id) == 0
+    store.record_asked(claim, [compared(6, "m"), compared(7, "g", "sgd")])
+    assert store.passed_over(job.id) == expected
