@@ -15,6 +15,7 @@ def trial(number: int, value: float | None, label: str | None = None) -> dict[st
         "number": number,
         "label": label,
         "rule": f"g * {number}",
+        "rule_id": f"g{number}",
         "value": value,
         "reason": None if value is not None else "diverged with fresh seeds",
         "state": "COMPLETE" if value is not None else "INFEASIBLE",
@@ -50,6 +51,14 @@ def test_what_came_to_nothing_is_listed_with_its_reason(monkeypatch: pytest.Monk
     text = printed.getvalue()
     assert text.index("g * 1 ") < text.index("adamw") < text.index("g * 2")
     assert "g * 2: diverged with fresh seeds" in text
+
+
+def test_near_copies_that_were_left_out_are_counted() -> None:
+    searched = [trial(number, 0.1 * number) for number in range(6)]
+    compared = [searched[1], searched[4], trial(5, 0.5, "sgd")]
+    answers = Answers(*searched)
+    assert demo.passed_over(answers, {"id": "job"}, compared) == 3  # type: ignore[arg-type]
+    assert "stage = search" in answers.filter
 
 
 def test_searched_rules_are_told_apart_by_how_they_ended() -> None:
