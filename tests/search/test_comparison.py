@@ -2,6 +2,7 @@ import pytest
 
 from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
+from search import funnel
 from search.comparison import WithComparison, fresh_seed
 from search.discovery import RandomStrategy
 from search.distinct import distinct
@@ -133,6 +134,16 @@ def test_where_distinct_rules_lack_near_copies_fill_up() -> None:
     first = ["sign(m) + clip(w, 0.0001)", "adam"]
     assert compared(4, *NEAR, "2 * g") == [*first, "g + clip(w, 0.00001)", "sign(m)"]
     assert compared(9, *NEAR, "2 * g") == [*compared(4, *NEAR), "sign(m) - 0.0001"]
+
+
+def test_of_a_long_search_only_the_best_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(funnel, "SPARE", 1)
+    rules = ("sign(m)", *(f"sign(m) + {n}e-5 * w" for n in range(1, 9)), "sign(g)")
+    assert compared(1, *rules) == ["sign(m)"]
+    assert compared(2, *rules) == ["sign(m)", "sign(m) + 1e-5 * w"], "the other was forgotten"
+    strategy = WithComparison(Given(*rules), LOSS, 2, BASELINES, SEED)  # type: ignore[arg-type]
+    strategy.tell(judged(strategy.ask(10)))
+    assert len(strategy._best) == 2 + len(BASELINES) + 1
 
 
 def test_a_comparison_begun_when_near_copies_were_compared_keeps_them() -> None:
