@@ -1,8 +1,9 @@
 """From proposals to outcomes: screening, the learning-rate grid, the full run over seeds."""
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import fmean as mean
@@ -16,6 +17,7 @@ from workers.protocol import Evaluation, NoPruner, Protocol
 from workers.replay import identity, platform
 from workers.screening import fault, steep
 from workers.single import refusal
+from workers.snapshots import measured
 from workers.tasks.registry import find_task
 from workers.tasks.task import Task
 
@@ -157,11 +159,10 @@ class _Judgement:
             short = short.model_copy(update=update)
         rates = protocol.learning_rates
         kept = whole and not protocol.test
-        found = self._train(cases, [rates] * len(cases), short, self._points if kept else 1)
-        for case, by_rate in zip(cases, found, strict=True):
-            best = _best(by_rate, protocol)
+        points, low = self._points if kept else 1, min(range(len(rates)), key=lambda i: rates[i])
+        found = self._train(cases, [rates] * len(cases), short, points, lazily=kept)
+        for case, by_rate, best in zip(cases, found, _chosen(found, low, protocol), strict=True):
             if best is None:
-                low = min(range(len(rates)), key=lambda i: rates[i])
                 case.results = by_rate[low]
                 case.reason = (
                     f"diverged at every learning rate from {rates[low]:g} to {max(rates):g}; "
@@ -199,6 +200,8 @@ class _Judgement:
         protocol: Protocol,
         points: int,
         heard: Callable[[list[RowResult]], None] | None = None,
+        *,
+        lazily: bool = False,
     ) -> list[list[list[RowResult]]]:
         """Train every case at its rates and all seeds as one population; [case][rate][seed]."""
         rows, families, family = [], [], 0
@@ -218,6 +221,7 @@ class _Judgement:
                 families=families,
                 points=points,
                 heard=heard,
+                lazily=lazily,
             )
         )
         found = [[[next(results) for _ in range(protocol.seeds)] for _ in own] for own in rates]
@@ -248,6 +252,53 @@ def _best(by_rate: Sequence[Sequence[RowResult]], protocol: Protocol) -> int | N
             if all(result.state is TrialState.PRUNED for result in by_seed)
         }
     return min(scores, key=lambda i: scores[i]) if scores else None
+
+
+def _chosen(found: list[list[list[RowResult]]], low: int, protocol: Protocol) -> list[int | None]:
+    """Return the best rate of every case, and measure the points of its curve, in `found`.
+
+    A point that is not finite may put a rate out. Where none survives, that of rate `low` is shown.
+    """
+    best: dict[int, int | None] = {}
+    waiting = list(range(len(found)))
+    while waiting:
+        best |= {case: _best(found[case], protocol) for case in waiting}
+        rates = [best[case] for case in waiting]
+        shown = [
+            (case, low if rate is None else rate) for case, rate in zip(waiting, rates, strict=True)
+        ]
+        results = iter(_with_curves([each for case, i in shown for each in found[case][i]]))
+        for case, i in shown:
+            found[case][i] = [next(results) for _ in found[case][i]]
+        waiting = [
+            case
+            for case, i in shown
+            if best[case] is not None
+            and any(each.state is TrialState.INFEASIBLE for each in found[case][i])
+        ]
+    return [best[case] for case in range(len(found))]
+
+
+def _with_curves(results: Sequence[RowResult]) -> Iterator[RowResult]:
+    """Yield results with the points of their snapshots, INFEASIBLE at one that is not finite."""
+    figures = measured([each for result in results for each in result.snapshots])
+    for result in results:
+        points = [(each.step, next(figures)) for each in result.snapshots]
+        broken = next((point for point in points if _unbounded(point[1])), None)
+        curve = [Measurement(step=s, metrics=m) for s, m in points if not broken or s < broken[0]]
+        if broken is None:
+            curve += result.curve
+        else:
+            reason = f"{_unbounded(broken[1])} is no longer a finite number at step {broken[0]}"
+            state = TrialState.INFEASIBLE
+            result = replace(result, state=state, step=broken[0], reason=reason)
+        metrics = {**(curve[-1].metrics if curve else {}), **({} if broken else result.metrics)}
+        yield replace(result, metrics=metrics, curve=tuple(curve), snapshots=())
+
+
+def _unbounded(metrics: Mapping[str, float]) -> str | None:
+    """Return the name of the first metric that is not finite."""
+    return next((name for name, value in metrics.items() if not math.isfinite(value)), None)
 
 
 def _first_reason(by_seed: Sequence[RowResult]) -> str:

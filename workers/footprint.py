@@ -9,9 +9,10 @@ import torch
 
 from dsl.candidate import Candidate
 from dsl.compile import compile_rule
+from workers.ground import Ground
 from workers.memory import UNLIMITED, Peak, free_bytes, out_of_memory
 from workers.protocol import Protocol
-from workers.stack import Ground, Stack
+from workers.stack import Stack
 from workers.tasks.task import Task
 
 CACHED = 640_000

@@ -47,19 +47,20 @@ class Layout:
         return torch.cat([*parts, padding])
 
     def norm(self, x: Tensor) -> Tensor:
-        """Return the Euclidean norm of every parameter's part of `x`, [rows, width]."""
+        """Return the Euclidean norm of every parameter's part of `x`, [..., width]."""
         return self._per_parameter(x, lambda part: part.square().sum(1, keepdim=True).sqrt())
 
     def mean(self, x: Tensor) -> Tensor:
-        """Return the mean of every parameter's part of `x`, [rows, width]."""
+        """Return the mean of every parameter's part of `x`, [..., width]."""
         return self._per_parameter(x, lambda part: part.mean(1, keepdim=True))
 
     def rms(self, x: Tensor) -> Tensor:
-        """Return the root mean square of every parameter's part of `x`, [rows, width]."""
+        """Return the root mean square of every parameter's part of `x`, [..., width]."""
         return self._per_parameter(x, lambda part: part.square().mean(1, keepdim=True).sqrt())
 
     def _per_parameter(self, x: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-        result = torch.zeros_like(x)
+        flat = x.reshape(-1, self.width)
+        result = torch.zeros_like(flat)
         for start, end in self._spans.values():
-            result[:, start:end] = reduce(x[:, start:end])
-        return result
+            result[:, start:end] = reduce(flat[:, start:end])
+        return result.view(x.shape)

@@ -1,7 +1,7 @@
 """Training many candidates as one tensor program, and one by one what cannot be stacked."""
 
 import math
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +11,16 @@ from torch import Tensor
 from dsl.candidate import Candidate
 from dsl.outcome import Measurement, TrialState
 from workers.footprint import Footprint, footprint, most_rows
+from workers.ground import Ground
 from workers.inputs import check_candidates, check_place, check_settings
 from workers.memory import UNLIMITED, free_bytes, out_of_memory, release
+from workers.plan import Chunk, plan
 from workers.precision import products
 from workers.protocol import Protocol
 from workers.pruning import Pruning
 from workers.single import Single
-from workers.stack import Ground, Stack
+from workers.snapshots import Snapshot, affordable
+from workers.stack import Stack
 from workers.tasks.task import Task
 
 POINTS = 20
@@ -50,6 +53,9 @@ class RowResult:
     seconds: float = 0.0
     """CPU time of its training steps where it was trained one by one."""
 
+    snapshots: tuple[Snapshot, ...] = ()
+    """Points before those of the curve, not measured yet."""
+
     @property
     def one_by_one(self) -> bool:
         """Whether it was trained by itself in an ordinary loop, not stacked with others."""
@@ -72,6 +78,7 @@ def train_population(
     points: int = POINTS,
     keep_weights: bool = False,
     heard: Heard | None = None,
+    lazily: bool = False,
 ) -> list[RowResult]:
     """Train every candidate once, with its own seed, for `protocol.steps` steps.
 
@@ -93,6 +100,8 @@ def train_population(
         points: of a learning curve, at least 1; more than 40 are 40.
         keep_weights: also return the final weights.
         heard: see `Heard`.
+        lazily: measure at the end alone and keep snapshots of the points before (`affordable`); who
+            measures those may find one that is not finite.
 
     Returns:
         One result per candidate, in their order.
@@ -112,64 +121,25 @@ def train_population(
     check_place(task, device)
     with products(protocol.precision), torch.no_grad():
         ground = Ground(task, protocol, device, dtype)
-        alone = {row for row, each in enumerate(candidates) if ground.obstacle(each)}
-        stacked = [each for row, each in enumerate(candidates) if row not in alone]
-        size = footprint(ground, stacked) if stacked else None
-        limit = min(size.rows(), most_rows(ground, stacked)) if size else 1
-        chunks = [_Chunk(rows) for rows in plan(candidates, limit)] if stacked else []
-        chunks += [_Chunk([row]) for row in sorted(alone)]
+        chunks, size = _chunks(ground, candidates)
         run = _Run(ground, candidates, families, min(points, 40), size, heard)
+        run.lazily = lazily and affordable(ground, len(candidates), points)
         run.train(chunks, keep_weights)
     return [run.results[row] for row in range(len(candidates))]
 
 
-def plan(candidates: Sequence[Candidate], limit: int) -> Iterator[list[int]]:
-    """Cut a population into stacks of at most `limit` rows, equal rules beside each other.
-
-    A seed with many rows gets stacks of its own, which then share every batch. Candidates that
-    cannot be stacked are left out.
-    """
-    stacked = [(row, each) for row, each in enumerate(candidates) if not each.imported]
-    sizes = Counter(each.seed for _, each in stacked)
-    crowded = {seed for seed, size in sizes.items() if 4 * size >= limit}
-    apart: dict[int, list[int]] = defaultdict(list)
-    for row, each in stacked:
-        apart[each.seed if each.seed in crowded else -1].append(row)
-    for seed in sorted(apart):
-        rows = sorted(
-            apart[seed], key=lambda row: (candidates[row].rule, candidates[row].decay, row)
-        )
-        for start in range(0, len(rows), limit):
-            yield rows[start : start + limit]
-
-
-class _Chunk:
-    """Rows that are trained together, as one stack or a single row by itself.
-
-    Its tensors may be given up at any time: rows depend on their candidates alone, so that
-    training them again from the beginning makes the same tensors.
-    """
-
-    def __init__(self, rows: Sequence[int], marks: int = 0) -> None:
-        self.rows, self.marks = list(rows), marks
-        """The rows still running, and how many marks lie behind them."""
-
-        self.stack: Stack | Single | None = None
-
-    def drop(self, rows: set[int]) -> None:
-        """Take rows out; where even that needs more memory than there is, give up the tensors."""
-        self.rows = [row for row in self.rows if row not in rows]
-        try:
-            if self.stack is not None:
-                self.stack.drop(rows)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            self.stack = None
-
-    def halves(self) -> list["_Chunk"]:
-        middle = -(-len(self.rows) // 2)
-        return [_Chunk(rows, self.marks) for rows in (self.rows[:middle], self.rows[middle:])]
+def _chunks(
+    ground: Ground, candidates: Sequence[Candidate]
+) -> tuple[list[Chunk], Footprint | None]:
+    """Return what is trained together, and the size of a row, None where none is stacked."""
+    alone = [row for row, each in enumerate(candidates) if ground.obstacle(each)]
+    stacked = [each for each in candidates if not ground.obstacle(each)]
+    single = [Chunk([row]) for row in alone]
+    if not stacked:
+        return single, None
+    size = footprint(ground, stacked)
+    limit = min(size.rows(), most_rows(ground, stacked))
+    return [Chunk(rows) for rows in plan(candidates, limit)] + single, size
 
 
 class _Run:
@@ -192,6 +162,8 @@ class _Run:
         steps = {-(-protocol.steps * k // points) for k in range(1, points + 1)}
         self._marks = sorted(steps | set(self._rungs))
         self._curves: dict[int, list[Measurement]] = {row: [] for row in range(len(candidates))}
+        self._snapshots: dict[int, list[Snapshot]] = {row: [] for row in range(len(candidates))}
+        self.lazily = False
         self._slots: dict[int, int] = {}
         self._seconds: dict[int, float] = {}
         self._limit, self._refusal = len(candidates), ""
@@ -200,16 +172,16 @@ class _Run:
 
         self.results: dict[int, RowResult] = {}
 
-    def train(self, chunks: list[_Chunk], keep_weights: bool) -> None:
+    def train(self, chunks: list[Chunk], keep_weights: bool) -> None:
         """Train one chunk after another from rung to rung; a row's tensors go when it ends."""
         for rung, until in enumerate([*self._rungs, self._ground.protocol.steps]):
             chunks = self._train_until(until, chunks, keep_weights)
             if until in self._rungs:
                 self._halve(chunks, rung)
 
-    def _train_until(self, until: int, chunks: list[_Chunk], keep_weights: bool) -> list[_Chunk]:
+    def _train_until(self, until: int, chunks: list[Chunk], keep_weights: bool) -> list[Chunk]:
         """Return the chunks as they are now: what does not fit into memory is halved."""
-        ahead, behind = deque(chunk for chunk in chunks if chunk.rows), list[_Chunk]()
+        ahead, behind = deque(chunk for chunk in chunks if chunk.rows), list[Chunk]()
         while ahead:
             chunk = ahead.popleft()
             if len(chunk.rows) > self._limit:
@@ -225,7 +197,7 @@ class _Run:
                 ahead.appendleft(chunk)
         return behind
 
-    def _fits(self, chunk: _Chunk, until: int, keep_weights: bool) -> bool:
+    def _fits(self, chunk: Chunk, until: int, keep_weights: bool) -> bool:
         """Train a chunk up to step `until`, or return False.
 
         False where memory does not suffice, and where the module turns out not to be stackable.
@@ -249,17 +221,17 @@ class _Run:
             chunk.rows = [row for row in chunk.rows if row not in self.results]
         return True
 
-    def _one_by_one(self, chunks: Sequence[_Chunk]) -> Iterator[_Chunk]:
+    def _one_by_one(self, chunks: Sequence[Chunk]) -> Iterator[Chunk]:
         """Yield the running rows, each by itself; those of stacks begin again."""
         for chunk in chunks:
             if isinstance(chunk.stack, Single) or not chunk.rows:
                 yield chunk
                 continue
             for row in chunk.rows:
-                self._curves[row] = []
-                yield _Chunk([row])
+                self._curves[row], self._snapshots[row] = [], []
+                yield Chunk([row])
 
-    def _make_room(self, chunk: _Chunk, others: Sequence[_Chunk]) -> None:
+    def _make_room(self, chunk: Chunk, others: Sequence[Chunk]) -> None:
         """Give up the tensors of chunks that wait, or else make chunks smaller.
 
         Raises:
@@ -285,7 +257,7 @@ class _Run:
             "batch_size, use a device with more memory, or end what else runs there"
         )
 
-    def _begin(self, chunk: _Chunk) -> Stack | Single:
+    def _begin(self, chunk: Chunk) -> Stack | Single:
         """Return the chunk's tensors as they were at its last mark."""
         candidates = [self._candidates[row] for row in chunk.rows]
         stack: Stack | Single
@@ -307,18 +279,21 @@ class _Run:
         for end in ended:
             self._end(end.row, TrialState.INFEASIBLE, end.step, f"{end.reason} at step {end.step}")
 
-    def _advance(self, chunk: _Chunk, stack: Stack | Single) -> None:
+    def _advance(self, chunk: Chunk, stack: Stack | Single) -> None:
         """Train up to the next mark and take down what is measured there."""
         mark = self._marks[chunk.marks]
         self._step(stack, mark)
         if not stack.rows:
             return
-        columns = {"train_loss": stack.train_loss(), **stack.measure("validation")}
-        broken = []
+        columns, broken, weights = {"train_loss": stack.train_loss()}, [], None
+        if self.lazily and isinstance(stack, Stack) and mark < self._ground.protocol.steps:
+            weights = stack.copy()
+        else:
+            columns |= stack.measure("validation")
         for i, row in enumerate(stack.rows):
             metrics = {name: values[i] for name, values in columns.items()}
             if all(math.isfinite(value) for value in metrics.values()):
-                self._curves[row].append(Measurement(step=mark, metrics=metrics))
+                self._note(row, mark, metrics, None if weights is None else weights[i])
                 continue
             name = next(name for name, value in metrics.items() if not math.isfinite(value))
             reason = f"{name} is no longer a finite number at step {mark}"
@@ -328,7 +303,14 @@ class _Run:
         chunk.marks += 1
         stack.drop(broken)
 
-    def _halve(self, chunks: Sequence[_Chunk], rung: int) -> None:
+    def _note(self, row: int, mark: int, metrics: dict[str, float], weights: Tensor | None) -> None:
+        if weights is None:
+            self._curves[row].append(Measurement(step=mark, metrics=metrics))
+        else:
+            snapshot = Snapshot(self._ground, mark, metrics["train_loss"], weights)
+            self._snapshots[row].append(snapshot)
+
+    def _halve(self, chunks: Sequence[Chunk], rung: int) -> None:
         metric = self._ground.protocol.metric
         measured = next((self._curves[row][-1].metrics for c in chunks for row in c.rows), {})
         if measured and metric not in measured:
@@ -397,4 +379,5 @@ class _Run:
             weights,
             obstacle=self._ground.obstacle(self._candidates[row]),
             seconds=self._seconds.get(row, 0.0),
+            snapshots=tuple(self._snapshots.pop(row)),
         )

@@ -1,7 +1,9 @@
 """The rows of one rule: one expression over a slice of a population's flat tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -21,16 +23,20 @@ AHEAD = 256
 class Column:
     """A number per step and row, as a column that broadcasts over a row's weights."""
 
-    def __init__(self, table: Tensor) -> None:
-        """Take `table` [steps, rows], or [1, rows] for what does not change in time."""
-        self._table = table
+    def __init__(self, table: Tensor, shape: Sequence[int] = (-1,)) -> None:
+        """Take `table` [steps, rows], or [1, rows] for what does not change in time.
+
+        A step's column has one more dimension than `shape`, that of the rows.
+        """
+        self._table, self._shape = table, tuple(shape)
         self._begin, self._views = 0, self._from(0)
 
     def _from(self, begin: int) -> tuple[Tensor, ...]:
-        return self._table[begin : begin + AHEAD].unsqueeze(2).unbind(0)
+        table = self._table[begin : begin + AHEAD]
+        return table.reshape(len(table), *self._shape, 1).unbind(0)
 
     def at(self, step: int) -> Tensor:
-        """Return the column [rows, 1] of a step."""
+        """Return the column [*shape, 1] of a step."""
         if len(self._table) == 1:
             return self._views[0]
         begin = step - step % AHEAD
@@ -38,9 +44,9 @@ class Column:
             self._begin, self._views = begin, self._from(begin)
         return self._views[step - begin]
 
-    def keep(self, rows: Tensor) -> "Column":
+    def keep(self, rows: Tensor, shape: Sequence[int] = (-1,)) -> "Column":
         """Return the column of the rows with these indices."""
-        return Column(self._table[:, rows])
+        return Column(self._table[:, rows], shape)
 
 
 @lru_cache(maxsize=64)
@@ -100,29 +106,46 @@ def _kept(value: Any, rows: Tensor) -> Any:
 
 
 class RuleRows:
-    """Consecutive rows of one rule and one kind of decay.
+    """Rows of one rule and one kind of decay, stepped at once.
+
+    They lie in one span of a stack's rows, or in two of the same length, of one seed each; their
+    tensors are then [2, rows of each, width].
 
     Attributes:
-        count: rows.
+        spans: which rows of the stack they are.
         slots: numbers of optimizer state per weight.
     """
 
     def __init__(
-        self, candidates: Sequence[Candidate], steps: int, layout: Layout, draws: Draws, start: int
+        self,
+        candidates: Sequence[Candidate],
+        spans: Sequence[range],
+        steps: int,
+        layout: Layout,
+        draws: Draws,
     ) -> None:
-        """Prepare a run of `steps` steps for rows from `start` on among those of `draws`."""
-        first, like = candidates[0], draws.like
+        """Prepare a run of `steps` steps for some rows of a stack.
+
+        Args:
+            candidates: those of all the stack's rows.
+            spans: which rows these are.
+            steps: how many there will be.
+            layout: of the rows.
+            draws: of the stack.
+        """
+        rows, like = list(chain.from_iterable(spans)), draws.like
+        own = [candidates[row] for row in rows]
         self._device, self._dtype = like.device, like.dtype
-        compiled = compile_rule(first.rule)
-        self.count, self.slots = len(candidates), len(compiled.slots)
-        self._compiled, self._steps, self._decay = compiled, steps, first.decay
-        self._hyperparameters = hyperparameters(candidates, like.device)
+        compiled = compile_rule(own[0].rule)
+        self.spans, self.slots = list(spans), len(compiled.slots)
+        self._compiled, self._steps, self._decay = compiled, steps, own[0].decay
+        self._hyperparameters = hyperparameters(own, like.device)
         self._memory: dict[Any, Any] = {}
         self._state = [
-            torch.full((self.count, layout.width), slot.initial, device=like.device).to(like.dtype)
+            torch.full((len(rows), layout.width), slot.initial, device=like.device).to(like.dtype)
             for slot in compiled.slots
         ]
-        self._seeds = draws.of_row[start : start + self.count]
+        self._seeds = draws.of_row[rows]
         self._update = compiled.bind(
             norm=layout.norm,
             mean=layout.mean,
@@ -130,7 +153,13 @@ class RuleRows:
             uniform=draws.uniform,
             normal=draws.normal,
         )
-        self._columns(candidates)
+        self._columns(own)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of the rows."""
+        count = len(self.spans[0])
+        return (count,) if len(self.spans) == 1 else (len(self.spans), count)
 
     def _columns(self, candidates: Sequence[Candidate]) -> None:
         eta = _multipliers(candidates, self._steps)
@@ -142,41 +171,85 @@ class RuleRows:
         elif self._decay != "none":
             table["shrink"] = 1 - (rates if self._decay == "decoupled" else 1.0) * penalties * eta
         self._column = {
-            name: Column(values.to(self._device, self._dtype)) for name, values in table.items()
+            name: Column(values.to(self._device, self._dtype), self._shape)
+            for name, values in table.items()
         }
         # a rule that reads eta gets the schedule's multiplier at each step
-        if "eta" in self._hyperparameters:
-            self._column["eta"] = Column(eta.to(self._device))
+        self._eta = Column(eta.to(self._device)) if "eta" in self._hyperparameters else None
 
     def place(self, weights: Tensor, gradients: Tensor) -> None:
-        """Take the rows' slices [count, width] of the population's tensors."""
-        self._weights, self._gradients = weights, gradients
+        """Take the rows' parts of the stack's tensors [rows, width]."""
+        self._weights, self._gradients = (_parts(each, self.spans) for each in (weights, gradients))
+        self._slots = [value.view(*self._shape, value.shape[1]) for value in self._state]
+        seeds = self._seeds.view(self._shape)
+        # rows of one seed share their draws
+        self._drawn = seeds[..., :1] if bool((seeds == seeds[..., :1]).all()) else seeds
 
     def step(self, step: int) -> None:
         """Move the weights by step `step` (from 0)."""
         weights, gradients, column = self._weights, self._gradients, self._column
         if "penalty" in column:
             gradients = gradients + column["penalty"].at(step) * weights
-        values = self._hyperparameters
-        if "eta" in column:
-            values = {**values, "eta": values["eta"] * column["eta"].at(step)}
-        scalars = self._compiled.scalars(step, self._steps, values, self._memory)
-        scalars = fitting(scalars, self._dtype)
-        place = Place(self._seeds, step)
-        update = self._update(gradients, weights, self._state, scalars, place)
+        update = self._update(
+            gradients, weights, self._slots, self._scalars(step), Place(self._drawn, step)
+        )
         # product and difference apart, as in RuleOptimizer: the same bits for the same gradient
         change = column["lr"].at(step) * update
         if "shrink" in column:
             weights.mul_(column["shrink"].at(step))
         weights.sub_(change)
 
-    def keep(self, rows: Tensor) -> None:
-        """Keep only the rows with these indices (within this rule's rows); `place` comes next."""
-        self.count = len(rows)
-        self._state = [value[rows] for value in self._state]
-        self._seeds = self._seeds[rows]
-        self._memory = {name: _kept(value, rows) for name, value in self._memory.items()}
-        self._hyperparameters = {
+    def _scalars(self, step: int) -> tuple[Any, ...]:
+        """Return the step's scalars: numbers, or columns over the rows."""
+        values = self._hyperparameters
+        if self._eta is not None:
+            values = {**values, "eta": values["eta"] * self._eta.at(step)}
+        scalars = self._compiled.scalars(step, self._steps, values, self._memory)
+        fit = fitting(scalars, self._dtype)
+        if len(self.spans) == 1:
+            return fit
+        return tuple(
+            each.view(*self._shape, 1) if isinstance(each, Tensor) and each.ndim == 2 else each
+            for each in fit
+        )
+
+    def keep(self, place: Mapping[int, int]) -> list["RuleRows"]:
+        """Return the rows that are left, where spans are still alike together; `place` comes next.
+
+        Args:
+            place: where the rows that the stack keeps lie from now on.
+        """
+        kept = [[row for row in span if row in place] for span in self.spans]
+        if all(len(left) == len(span) for left, span in zip(kept, self.spans, strict=True)):
+            self.spans = [range(place[span[0]], place[span[0]] + len(span)) for span in kept]
+            return [self]
+        alike = len({len(left) for left in kept}) == 1
+        parts = [kept] if alike else [[left] for left in kept]
+        return [self._part(part, place) for part in parts if part[0]]
+
+    def _part(self, kept: Sequence[Sequence[int]], place: Mapping[int, int]) -> "RuleRows":
+        part = copy(self)
+        own = {row: number for number, row in enumerate(chain.from_iterable(self.spans))}
+        part.spans = [range(place[rows[0]], place[rows[0]] + len(rows)) for rows in kept]
+        rows = torch.tensor([own[row] for each in kept for row in each], device=self._device)
+        part._state = [value[rows] for value in self._state]
+        part._seeds = self._seeds[rows]
+        part._memory = {name: _kept(value, rows) for name, value in self._memory.items()}
+        part._hyperparameters = {
             name: _kept(value, rows) for name, value in self._hyperparameters.items()
         }
-        self._column = {name: column.keep(rows) for name, column in self._column.items()}
+        part._column = {
+            name: column.keep(rows, part._shape) for name, column in self._column.items()
+        }
+        part._eta = self._eta.keep(rows) if self._eta is not None else None
+        return part
+
+
+def _parts(tensor: Tensor, spans: Sequence[range]) -> Tensor:
+    """Return rows of a contiguous tensor [rows, width]: [rows, width], of two spans [2, ...]."""
+    first = tensor[spans[0].start : spans[0].stop]
+    if len(spans) == 1:
+        return first
+    (_, width), apart = tensor.shape, spans[1].start - spans[0].start
+    shape, strides = (2, len(spans[0]), width), (apart * width, width, 1)
+    return tensor.as_strided(shape, strides, first.storage_offset())

@@ -23,8 +23,9 @@ from optimizers.rule import RuleOptimizer, option_of
 from optimizers.schedules import multipliers
 from workers.batches import Batches
 from workers.generators import Generators
+from workers.ground import Ground
 from workers.module_draws import measuring, training
-from workers.stack import BOUND, Diverged, Ground, explain
+from workers.stack import BOUND, Diverged, explain
 from workers.stacking import has_lstm, plain_kernels, trained
 from workers.tasks.task import Split, Task
 

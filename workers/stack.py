@@ -1,23 +1,19 @@
 """Rows that are trained together, as one set of tensors."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from dsl.candidate import Candidate
-from workers.batches import Batches, Data
+from workers.blocks import Block, arranged
 from workers.draws import Draws
-from workers.layout import Layout
-from workers.module_draws import ModuleDraws, measuring, training
-from workers.precision import in_precision
-from workers.protocol import Protocol
+from workers.ground import Ground
 from workers.rows import RuleRows
-from workers.stacking import held, stack_task, trained
-from workers.tasks.task import Split, Task
-from workers.trial_step import Finding, failed_later, try_step
+from workers.tasks.task import Split
 
 WINDOW = 8
 """Steps between two looks at the losses; on a GPU every look waits for the device."""
@@ -35,85 +31,37 @@ class Diverged:
     reason: str
 
 
-class Ground:
-    """What all stacks of a population share: the task, its data, model and layout."""
-
-    def __init__(self, task: Task, protocol: Protocol, device: str, dtype: torch.dtype) -> None:
-        """Prepare `task` on a device and in a precision."""
-        self.protocol, self.dtype = protocol, dtype
-        self.device = torch.device(device)
-        self.task = in_precision(task, protocol.precision, self.device.type)
-        self.data = Data(task, self.device, dtype)
-        self.model = stack_task(self.task)
-        self.layout = Layout(task.initial(0))
-
-    @cached_property
-    def finding(self) -> Finding:
-        """What a tried step tells of the task's module.
-
-        Raises:
-            Exception: whatever the task itself raises in an ordinary step.
-        """
-        return try_step(self.task, self.model, self.data, self.protocol.batch_size)
-
-    def stop_stacking(self, error: Exception) -> None:
-        """Have what is begun from now on trained one by one, for a stack raised `error`."""
-        self.finding = failed_later(self.task, self.data, self.protocol.batch_size, error)
-
-    def obstacle(self, candidate: Candidate) -> str | None:
-        """Return why the candidate has to be trained by itself; None where it is stacked."""
-        if candidate.imported:
-            return "its optimizer, which is no rule, takes one model at a time"
-        return self.finding.obstacle
-
-    def draws(self, seeds: Sequence[int], *, stacked: bool) -> ModuleDraws | None:
-        """Return the module's own draws for rows with these seeds.
-
-        None if it has none, or if it cannot be stacked: torch's generator then draws for each row.
-        """
-        if not self.finding.draws or self.finding.obstacle:
-            return None
-        return ModuleDraws(seeds, self.device, stacked=stacked)
-
-    def initial(self, seeds: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the rows' first weights [rows, width] and buffers by name, [rows, *shape]."""
-        distinct = sorted(set(seeds))
-        modules = [self.task.initial(seed).to(self.device, self.dtype) for seed in distinct]
-        place = torch.tensor([distinct.index(seed) for seed in seeds], device=self.device)
-        packed = torch.stack([self.layout.pack(trained(each)) for each in modules])
-        fixed = [held(each) for each in modules]
-        buffers = {name: torch.stack([each[name] for each in fixed])[place] for name in fixed[0]}
-        return packed[place], buffers
-
-
 class Stack:
-    """Some rows of a population. Rows of one rule lie beside each other.
+    """Some rows of a population. Rows of one rule lie beside each other within a block.
 
     Attributes:
-        rows: the population's numbers of the rows still running.
+        rows: the population's numbers of the rows still running, in the stack's own order.
         step: steps taken.
     """
 
     def __init__(self, ground: Ground, rows: Sequence[int], candidates: Sequence[Candidate]):
         """Draw weights and prepare the rules of `candidates`, one for each of `rows`."""
-        self._ground, self.rows, self.step = ground, list(rows), 0
-        protocol, seeds = ground.protocol, [each.seed for each in candidates]
+        blocks = arranged([each.seed for each in candidates])
+        order = [row for block in blocks for row in block]
+        candidates = [candidates[row] for row in order]
+        self._ground, self.rows, self.step = ground, [rows[row] for row in order], 0
+        seeds = [each.seed for each in candidates]
         self._weights, self._buffers = ground.initial(seeds)
         self._gradients = torch.zeros_like(self._weights)
-        self._batches = Batches(
-            ground.data.split("train"), seeds, protocol.batch_size, protocol.steps
-        )
-        self._module_draws = ground.draws(seeds, stacked=True)
-        draws = Draws(seeds, self._weights)
-        self._rules: list[RuleRows] = []
-        for group in consecutive(candidates):
-            start = sum(rule.count for rule in self._rules)
-            self._rules.append(RuleRows(group, protocol.steps, ground.layout, draws, start))
+        self._blocks: list[Block] = []
+        for block in blocks:
+            start = self._blocks[-1].span.stop if self._blocks else 0
+            self._blocks.append(Block(ground, seeds[start : start + len(block)], start))
+        draws, steps = Draws(seeds, self._weights), ground.protocol.steps
+        self._rules = [
+            RuleRows(candidates, spans, steps, ground.layout, draws)
+            for spans in together(candidates, [block.span for block in self._blocks])
+        ]
         self.slots = {
-            row: rule.slots
-            for row, rule in zip(
-                self.rows, (rule for rule in self._rules for _ in range(rule.count)), strict=True
-            )
+            self.rows[row]: rule.slots
+            for rule in self._rules
+            for span in rule.spans
+            for row in span
         }
         self._losses = self._weights.new_zeros(WINDOW, len(self.rows))
         self._loss_sum = self._weights.new_zeros(len(self.rows))
@@ -122,13 +70,10 @@ class Stack:
         self._place()
 
     def _place(self) -> None:
-        layout, start = self._ground.layout, 0
-        self._parameters = layout.views(self._weights)
-        self._gradient_views = layout.views(self._gradients)
+        for block in self._blocks:
+            block.place(self._weights, self._gradients, self._buffers)
         for rule in self._rules:
-            end = start + rule.count
-            rule.place(self._weights[start:end], self._gradients[start:end])
-            start = end
+            rule.place(self._weights, self._gradients)
 
     def advance(self, until: int) -> list[Diverged]:
         """Train up to step `until`; return the rows that diverged on the way, now dropped."""
@@ -136,14 +81,9 @@ class Stack:
         while self.step < until and self.rows:
             end = min(until, self.step + WINDOW - self.step % WINDOW)
             for step in range(self.step, end):
-                with training(self._module_draws, step):
-                    self._losses[step % WINDOW] = self._ground.model.step(
-                        self._parameters,
-                        self._buffers,
-                        self._batches.at(step),
-                        shared=self._batches.shared,
-                        gradients=self._gradient_views,
-                    )
+                losses = self._losses[step % WINDOW]
+                for block in self._blocks:
+                    losses[block.span.start : block.span.stop] = block.step(step)
                 for rule in self._rules:
                     rule.step(step)
             begin, self.step = self.step, end
@@ -176,10 +116,11 @@ class Stack:
 
     def measure(self, split: Split) -> dict[str, list[float]]:
         """Return the metrics of a split, each a list over `rows`."""
-        examples = self._ground.data.split(split)
-        with measuring(self._module_draws, self.step):
-            found = self._ground.model.measure(self._parameters, self._buffers, examples)
-        return {f"{split}_{name}": values.tolist() for name, values in found.items()}
+        found: dict[str, list[float]] = defaultdict(list)
+        for block in self._blocks:
+            for name, values in block.measure(split, self.step).items():
+                found[f"{split}_{name}"] += values.tolist()
+        return found
 
     def train_loss(self) -> list[float]:
         """Return the mean loss over the batches since the last call, over `rows`."""
@@ -187,10 +128,15 @@ class Stack:
         self._loss_sum, self._summed = torch.zeros_like(self._loss_sum), 0
         return [float(value) for value in mean]
 
+    def copy(self) -> Tensor:
+        """Return a copy of all weights, [rows, width]."""
+        return self._weights.clone()
+
     def weights(self) -> list[dict[str, Tensor]]:
         """Return every row's parameters by name."""
+        parameters = self._ground.layout.views(self._weights)
         return [
-            {name: values[i].clone() for name, values in self._parameters.items()}
+            {name: values[i].clone() for name, values in parameters.items()}
             for i in range(len(self.rows))
         ]
 
@@ -200,34 +146,52 @@ class Stack:
         kept = [i for i, row in enumerate(self.rows) if row not in gone]
         if len(kept) == len(self.rows):
             return
-        index = torch.tensor(kept, dtype=torch.int64, device=self._weights.device)
-        start = 0
-        for rule in self._rules:
-            within = [i - start for i in kept if start <= i < start + rule.count]
-            start += rule.count
-            if len(within) < rule.count:
-                rule.keep(torch.tensor(within, dtype=torch.int64, device=index.device))
-        self._rules = [rule for rule in self._rules if rule.count]
+        place = {old: new for new, old in enumerate(kept)}
+        self._rules = [now for rule in self._rules for now in rule.keep(place)]
+        for block in self._blocks:
+            within = [i - block.span.start for i in block.span if i in place]
+            start = sum(i < block.span.start for i in kept)
+            if len(within) < len(block.span) or start != block.span.start:
+                block.keep(within, start)
+        self._blocks = [block for block in self._blocks if block.span]
         self.rows = [self.rows[i] for i in kept]
+        index = torch.tensor(kept, dtype=torch.int64, device=self._weights.device)
         self._weights, self._gradients = self._weights[index], self._gradients[index]
         self._buffers = {name: value[index] for name, value in self._buffers.items()}
         self._losses, self._loss_sum = self._losses[:, index], self._loss_sum[index]
         self._bound = None if self._bound is None else self._bound[index]
-        self._batches.keep(index)
-        if self._module_draws:
-            self._module_draws.keep(index)
         self._place()
 
 
-def consecutive(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Cut candidates where the rule or the kind of decay changes."""
-    groups: list[list[Candidate]] = []
-    for each in candidates:
-        if groups and (groups[-1][0].rule, groups[-1][0].decay) == (each.rule, each.decay):
-            groups[-1].append(each)
-        else:
-            groups.append([each])
-    return groups
+def together(candidates: Sequence[Candidate], blocks: Sequence[range]) -> list[list[range]]:
+    """Return the rows that each rule steps at once: a span, or one of the same length per block.
+
+    Operations on twice the rows take less than twice the time: on small models calling them is
+    half of it.
+    """
+    found: dict[tuple[str, str, int], list[list[range]]] = defaultdict(list)
+    for number, block in enumerate(blocks):
+        for span in consecutive(candidates, block):
+            first = candidates[span.start]
+            spans = found[first.rule, first.decay, len(span)]
+            partner = next((each for each in spans if len(each) == number == 1), None)
+            if partner:
+                partner.append(span)
+            else:
+                spans.append([span])
+    return sorted((spans for alike in found.values() for spans in alike), key=lambda x: x[0].start)
+
+
+def consecutive(candidates: Sequence[Candidate], rows: range) -> list[range]:
+    """Cut rows where the rule or the kind of decay changes."""
+    starts = [
+        row
+        for row in rows
+        if row == rows.start
+        or (candidates[row].rule, candidates[row].decay)
+        != (candidates[row - 1].rule, candidates[row - 1].decay)
+    ]
+    return [range(*ends) for ends in pairwise([*starts, rows.stop])]
 
 
 def explain(loss: float, bound: float) -> str:

@@ -3,9 +3,10 @@ import torch
 
 from dsl.candidate import Candidate
 from workers.footprint import Footprint, footprint
+from workers.ground import Ground
 from workers.memory import Peak
 from workers.protocol import Protocol
-from workers.stack import Ground, Stack
+from workers.stack import Stack
 from workers.tasks.registry import TASKS
 
 

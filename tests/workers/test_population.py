@@ -13,7 +13,8 @@ from optimizers.catalogue import CATALOGUE
 from optimizers.rule import RuleOptimizer
 from optimizers.schedules import SCHEDULES, multipliers
 from workers.batches import batch_order
-from workers.population import RowResult, plan, train_population
+from workers.plan import plan
+from workers.population import RowResult, train_population
 from workers.protocol import Protocol, SuccessiveHalving
 from workers.tasks.registry import TASKS
 from workers.tasks.task import Examples, Model, Task
@@ -274,8 +275,8 @@ def test_a_plan_keeps_rules_and_crowded_seeds_together() -> None:
     stacks = list(plan(candidates, 20))
     assert sorted(row for rows in stacks for row in rows) == list(range(len(candidates)))
     seeds = [{candidates[row].seed for row in rows} for rows in stacks]
-    assert seeds == [{10, 11, 12, 13}, {0}, {1}, {2}]
-    assert [candidates[row].rule for row in stacks[1]] == ["g"] * 3 + ["m"] * 3
+    assert seeds == [{10, 11, 12, 13}, {0, 1}, {2}]
+    assert [candidates[row].rule for row in stacks[1]] == ["g"] * 6 + ["m"] * 6
     assert all(len(rows) <= 4 for rows in plan(candidates, 4))
 
 

@@ -16,7 +16,8 @@ from dsl.outcome import Outcome, TrialState
 from optimizers.library import LIBRARY, LibraryEntry
 from workers.batches import batch_order
 from workers.evaluation import judge
-from workers.population import RowResult, plan, train_population
+from workers.plan import plan
+from workers.population import RowResult, train_population
 from workers.protocol import Evaluation, Protocol, SuccessiveHalving, TaskSpec
 from workers.tasks.registry import TASKS
 from workers.tasks.task import Examples, Model, Split, Task
