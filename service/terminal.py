@@ -84,7 +84,13 @@ def show_job(console: Console, job: Resource, best: list[Resource]) -> None:
             console.print(f"[dim]{name:6}[/dim]  {value}", soft_wrap=True, highlight=False)
     if best:
         console.print()
-        show(console, trials_listing(best, spec["kind"]))
+        show(console, trials_listing(best, spec["kind"], _others(spec)))
+
+
+def _others(spec: Resource) -> list[str]:
+    """Return what else than its objective a job's trials are judged by."""
+    aims = [each["metric"] for name in ("objectives", "constraints") for each in spec.get(name, ())]
+    return [name for name in dict.fromkeys(aims) if name != spec["objective"]["metric"]]
 
 
 def _aims(spec: Resource) -> str:
@@ -102,8 +108,11 @@ def _tuned(spec: Resource) -> str:
     return spec["optimizer"] or "; ".join(spec["rule"].splitlines())
 
 
-def trials_listing(trials: Iterable[Resource], kind: str) -> Listing:
-    """Return trials, one per row, with their point (tune) or rule (discover)."""
+def trials_listing(trials: Iterable[Resource], kind: str, others: Sequence[str] = ()) -> Listing:
+    """Return trials, one per row, with their point (tune) or rule (discover).
+
+    `others` are metrics and costs that have a column beside the objective's.
+    """
     rows = []
     for trial in trials:
         if kind == "tune":
@@ -114,14 +123,15 @@ def trials_listing(trials: Iterable[Resource], kind: str) -> Listing:
             (
                 str(trial["number"]),
                 figure(trial["value"]),
+                *(figure(trial["metrics"].get(name, trial.get(name))) for name in others),
                 figure(trial["lr"]),
                 trial["rule_id"],
                 shown,
             )
         )
     what = "parameters" if kind == "tune" else "rule"
-    heads = ("trial", "value", "lr", "rule id", what)
-    return Listing(heads, rows, frozenset({"trial", "value", "lr"}))
+    heads = ("trial", "value", *others, "lr", "rule id", what)
+    return Listing(heads, rows, frozenset({"trial", "value", *others, "lr"}))
 
 
 def standings_listing(standings: Sequence[Resource]) -> Listing:

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from dsl.figures import figure
+from dsl.figures import COSTS, figure
+from service.jobs import TuneJob
 from service.resources import Front, FrontEntry, Job
 from service.store.store import Store
+from service.store.trials import LISTING
 from service.web.access import JobId, StoreDep
 from service.web.digest import Digests, several
 from service.web.problems import PROBLEMS, Problem
@@ -34,6 +36,18 @@ def front_of(store: Store, digests: Digests, job: Job) -> Front:
         known = tuple(value for value in values if value is not None)
         entries.append(FrontEntry(values=known, trial=trial))
     return Front(objectives=objectives, items=tuple(entries))
+
+
+def aims_of(job: Job) -> dict[str, str | None]:
+    """Return what a job's trials are judged by beside its objective and what every table shows.
+
+    That is its other objectives and what its constraints are about, by name, each with the field
+    by which trials are ordered, None where there is none.
+    """
+    named = job.spec.figures if isinstance(job.spec, TuneJob) else ()
+    others = [name for name in named if name not in ("cost_seconds", "step")]
+    fields = {name: f"metrics.{name}" for name in others if name not in COSTS}
+    return {name: fields.get(name, name if name in LISTING.fields else None) for name in others}
 
 
 @router.get(

@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from dsl.candidate import Stage
 from dsl.errors import RuleError
+from dsl.figures import figure
 from dsl.outcome import TrialState
 from service.resources import TERMINAL, Job, JobState, RuleEntry
 from service.store import query as queries
@@ -29,7 +30,7 @@ from service.web.columns import curve_columns, job_columns, trial_curve
 from service.web.digest import Digest, Digests
 from service.web.folding import folded
 from service.web.formula import formula, symbol
-from service.web.fronts import front_of
+from service.web.fronts import aims_of, front_of
 from service.web.points import add_form
 from service.web.rules import python_file
 from service.web.standings import Board, Row, board, from_standing, from_trial, ranked
@@ -76,6 +77,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         percent=typography.percent,
+        figure_of=figure,
         absent=typography.ABSENT,
         link=_link,
         job_states=[state.value for state in JobState],
@@ -253,18 +255,19 @@ class _Listing:
     order_by: str
     page_token: str | None
     error: str | None
+    aims: dict[str, str | None]
+    """See `aims_of`."""
 
 
-def _listing(
-    store: Store, job_id: str, text: str, order_by: str, page_token: str | None
-) -> _Listing:
+def _listing(store: Store, job: Job, text: str, order_by: str, page_token: str | None) -> _Listing:
     query = queries.Query(
         page_size=TRIALS_PER_PAGE, page_token=page_token, filter=text, order_by=order_by
     )
+    aims = aims_of(job)
     try:
-        return _Listing(store.trials(job_id, query), text, order_by, page_token, None)
+        return _Listing(store.trials(job.id, query), text, order_by, page_token, None, aims)
     except QueryError as error:
-        return _Listing(None, text, order_by, None, str(error))
+        return _Listing(None, text, order_by, None, str(error), aims)
 
 
 def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
@@ -288,9 +291,9 @@ def _add_job(routes: APIRouter, store: Store, digests: Digests) -> None:
                 task: each.rows for (stage, task), each in boards.items() if stage is Stage.UNSEEN
             }
             context["unseen"] = crossing(unseen, found.spec.objective.direction)
-            context["passed_over"] = store.passed_over(job_id)
+            context["passed_over"] = store.passed_over(job_id) if boards else 0
         if part in ("", "trials"):
-            context["listing"] = _listing(store, job_id, filter, order_by, page_token)
+            context["listing"] = _listing(store, found, filter, order_by, page_token)
         name = part if part in ("summary", "front", "comparison", "trials") else ""
         return _page(f"parts/{name}.html" if name else "job.html", **context)
 

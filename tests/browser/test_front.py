@@ -34,6 +34,16 @@ def test_the_front_is_drawn_and_keeps_up(context: BrowserContext, site: Site) ->
     expect(rows).to_have_text(["2", "3"])
     expect(caption(page, "front")).to_have_text("2 of 4 complete trials are on the front.")
     expect_ink(page, "front", 500)
+    trials = page.locator("#trials")
+    expect(trials.locator("thead th")).to_have_text(
+        ["Trial ↓", "State", "Weight decay", "Lr", "Validation loss", "Validation accuracy",
+         "Steps", "Cost"],
+        ignore_case=True,
+    )  # fmt: skip
+    accuracies = trials.locator("tbody tr:not(.reason) td:nth-child(6)")
+    expect(accuracies).to_have_text(["–", "0.8333", "0.9000", "0.8667", "0.8333"])
+    trials.get_by_role("link", name="Validation accuracy").click()
+    expect(trials.locator("tbody th")).to_have_text(["0", "3", "1", "2", "4"])
     page.locator("figure[data-figure=front] .u-over").hover()
     expect(page.locator("figure[data-figure=front] [data-reading]")).to_contain_text("cost seconds")
     site.store.request(job.id, "cancel")

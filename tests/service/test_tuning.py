@@ -65,7 +65,10 @@ def test_the_front_is_printed_and_taken_home(
     assert lines[1].split() == ["1", "0.2", "2", "lr=0.1,", "weight_decay=0.01"]
     assert len(lines) == 4
     aims = "minimize validation_loss, minimize cost_seconds, validation_accuracy >= 0.5"
-    assert f"digits-mlp: {aims}" in shell("show", job)[1]
+    shown = shell("show", job)[1]
+    assert f"digits-mlp: {aims}" in shown
+    best = next(line for line in shown.splitlines() if line.startswith("trial  "))
+    assert best.split()[:4] == ["trial", "value", "cost_seconds", "validation_accuracy"]
     assert [each["values"][0] for each in shell.json("front", job)["items"]] == [0.2, 0.5, 0.6]
     _, table, _ = shell("front", job, "--csv")
     file = tmp_path / "front.csv"

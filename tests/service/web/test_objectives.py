@@ -68,6 +68,7 @@ def test_the_front_is_shown_and_taken_home(live: Live) -> None:
     assert rows[1] == ["1", "0.2", "2.0", "0.1", "0.01"]
     page = live.http.get(f"{live.url}/jobs/{job_id}").text
     assert "Trials that no other beats" in page
+    assert "order_by=metrics.validation_accuracy" in page, "what a bound is about has its column"
     assert "<i>validation accuracy</i> must be at least 0.5" in page
 
 
