@@ -1,4 +1,8 @@
-"""Regularised evolution of rules (Real et al. 2019, arXiv 1802.01548; Chen et al. 2023, Lion)."""
+"""Regularised evolution of rules (Real et al. 2019, arXiv 1802.01548; Chen et al. 2023, Lion).
+
+Which of several possible children is trained is chosen by what their kin came to: pre-selection by
+a surrogate (Jin 2011, "Surrogate-assisted evolutionary computation", section 3).
+"""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +16,7 @@ from dsl.text import format_rule, parse
 from dsl.validate import check
 from search.controller import uniform
 from search.discovery import Drawn, Repeat, RuleStrategy, rule_of
+from search.kinship import Kinship
 from search.language import Language
 from search.mutation import Variation, inlined
 from search.reward import FLOOR, natural_reward
@@ -41,11 +46,14 @@ class EvolutionStrategy(RuleStrategy):
     """A population of the youngest rules; the best of a few drawn from it has a child.
 
     The first rules are those the search is started from, then strings of the language drawn
-    evenly, until `first` of them have trained. From then on each rule is a child: the best of a
-    tournament, mutated, or crossed with the best of another one. The oldest dies, however good:
-    the population is the last ones trained, by number. So the rows say everything, there is no
-    snapshot, and outcomes may come in any order. A child that is known already is changed once
-    more.
+    evenly, until `first` of them have trained. From then on each rule is the most promising of a
+    `brood`: children, each of the best of a tournament, mutated or crossed with the best of
+    another one, and fresh strings among them. What a rule promises, and how good a parent is, is
+    told by all that live, the more the more alike they do (`search.kinship`): of many near-copies
+    the luckiest is no better than the others. For the same reason a child that is known, or but
+    for a share of the births a near-copy of one that lives or is being tried, is changed once
+    more. The oldest dies, however good: the population is the last ones trained, by number. So the
+    rows say everything, there is no snapshot, and outcomes may come in any order.
     """
 
     def __init__(
@@ -91,6 +99,7 @@ class EvolutionStrategy(RuleStrategy):
         if first == 0:
             yield [Drawn(text, {"change": "start"}) for text in self._starts]
         draw = random.Random(seed)  # noqa: S311 - sampling, no secret
+        kin = self._kin()
         for _ in range(ROUNDS):
             missing = count - len(found)
             if not missing:
@@ -98,7 +107,7 @@ class EvolutionStrategy(RuleStrategy):
             if self._young(first):
                 yield self._strings(missing, draw)
             else:
-                yield (self._child(draw) for _ in range(missing))
+                yield (self._chosen(kin, draw) for _ in range(missing))
         for _ in range(EVEN_ROUNDS):
             if len(found) < count:
                 yield self._strings(EVEN_ROWS, draw)
@@ -114,24 +123,52 @@ class EvolutionStrategy(RuleStrategy):
         for tokens in uniform(self.language, count, generator).tokens.tolist():
             yield Drawn(self.language.decode(tokens), {"change": "string"})
 
-    def _child(self, draw: random.Random) -> Drawn:
-        """Return a child of the fittest of a tournament, changed until it is a rule not tried."""
-        parent = self._fittest(draw)
+    def _kin(self) -> Kinship:
+        """Return what the living came to; what is being tried is known to be near-copies of."""
+        living = [(member.rule, member.reward) for member in self._population]
+        kin = Kinship(living, self.template.hyperparameters)
+        kin.enter(proposal.candidate.rule for proposal in self._ledger.waiting)
+        return kin
+
+    def _chosen(self, kin: Kinship, draw: random.Random) -> Drawn:
+        """Return the most promising of a brood; one that is known only if all are."""
+        barred = None if draw.random() < self.settings.copies else kin
+        brood = [self._born(kin, barred, draw) for _ in range(self.settings.brood)]
+        new = [(drawn, rule) for drawn in brood if (rule := self._find(drawn.text, barred))]
+        if not new:
+            return brood[0]
+        drawn, rule = max(new, key=lambda each: kin.expected(each[1]))
+        kin.enter([rule])
+        return drawn
+
+    def _born(self, kin: Kinship, barred: Kinship | None, draw: random.Random) -> Drawn:
+        """Return a string, or a child of the fittest of a tournament, changed until it is new."""
+        if draw.random() < self.settings.strings:
+            return next(self._strings(1, draw))
+        parent = self._fittest(kin, draw)
         tree, parents, changes = inlined(parent.rule), [parent.number], []
         if draw.random() < self.settings.crossover:
-            other = self._fittest(draw)
+            other = self._fittest(kin, draw)
             tree, change = self._variation.crossed(tree, inlined(other.rule), draw)
             parents, changes = [parent.number, other.number], [change]
         while not changes or (
-            not self._is_new(_text(tree)) and len(changes) < self.settings.changes
+            len(changes) < self.settings.changes and not self._find(_text(tree), barred)
         ):
             tree, change = self._variation.mutated(tree, draw)
             changes.append(change)
         return Drawn(_text(tree), {"parents": parents, "change": ", ".join(changes)})
 
-    def _fittest(self, draw: random.Random) -> Member:
+    def _find(self, text: str, barred: Kinship | None) -> str | None:
+        """Return the canonical text of a new rule that is no near-copy of what is barred."""
+        rule = self._identity(text)
+        if not rule or (barred and barred.is_near(rule)):
+            return None
+        return rule if self._is_new(text) else None
+
+    def _fittest(self, kin: Kinship, draw: random.Random) -> Member:
         size = min(self.settings.tournament, len(self._population))
-        return max(draw.sample(self._population, size), key=lambda member: member.reward)
+        entered = draw.sample(self._population, size)
+        return max(entered, key=lambda member: kin.expected(member.rule))
 
 
 def _text(tree: Node) -> str:

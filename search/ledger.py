@@ -45,6 +45,11 @@ class Ledger:
         """How many proposals wait for an outcome, those to be asked again included."""
         return len(self._outstanding)
 
+    @property
+    def waiting(self) -> list[Proposal]:
+        """The proposals that wait for an outcome, in the order of numbers."""
+        return [self._outstanding[number] for number in sorted(self._outstanding)]
+
     def take_again(self, count: int) -> list[Proposal]:
         """Return up to `count` proposals that a former driver asked and never heard of."""
         return [self._again.popleft() for _ in range(min(count, len(self._again)))]

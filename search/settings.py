@@ -129,8 +129,20 @@ class Evolution(Frozen):
     crossover: Unit = 0.2
     """Share of children with two parents."""
 
+    brood: Annotated[int, Field(strict=True, ge=1, le=256)] = 8
+    """Candidates among which each new rule is chosen untrained, as the one whose kin did best; 1
+    trains every child. Those that are not chosen do not count as sampled."""
+
+    strings: Unit = 0.3
+    """Share of fresh strings of the language among the candidates, so that what is far from all
+    that live has its chance."""
+
+    copies: Unit = 0.2
+    """Share of births at which a near-copy of a living rule will do: it may be a little better,
+    where training tells so little apart."""
+
     changes: Annotated[int, Field(strict=True, ge=1, le=64)] = 4
-    """Changes at most of a child that goes on saying a known rule."""
+    """Changes at most of a child that goes on saying a known rule, or nearly one."""
 
     constants: bool = False
     """Whether numbers in rules are changed too."""

@@ -58,5 +58,7 @@ def search(strategy: RuleStrategy, population: int = 16) -> list[tuple[Proposal,
 
 
 def evolution(language: Language, budget: int, seed: int = 0, **own: object) -> EvolutionStrategy:
-    settings = Evolution(**{"population": 24, "tournament": 6, **own})  # type: ignore[arg-type]
+    # children that are not trained cost what a trial costs here
+    usual = {"population": 24, "tournament": 6, "brood": 1, "strings": 0.0}
+    settings = Evolution.model_validate({**usual, **own})
     return EvolutionStrategy(language, Objective(), budget, TEMPLATE, seed, settings)

@@ -5,8 +5,11 @@ import pytest
 from dsl.candidate import Proposal
 from dsl.canonical import canonical_text
 from dsl.errors import RuleError
+from dsl.likeness import likeness
 from dsl.outcome import Outcome, TrialState
+from search.distinct import ALIKE
 from search.evolution import EvolutionStrategy
+from search.kinship import Kinship
 from tests.search.searching import at_random, evolution, judged, nos, search, taste
 
 Rows = list[tuple[Proposal, Outcome]]
@@ -14,6 +17,16 @@ Rows = list[tuple[Proposal, Outcome]]
 
 def loss(outcome: Outcome) -> float:
     return outcome.metrics.get("validation_loss", 10.0)
+
+
+def search_until(strategy: EvolutionStrategy, rules: int) -> Rows:
+    rows: Rows = []
+    while len(rows) < rules:
+        proposals = strategy.ask(8)
+        outcomes = [taste(proposal) for proposal in proposals]
+        strategy.tell(outcomes)
+        rows += zip(proposals, outcomes, strict=True)
+    return rows
 
 
 def test_children_are_better_than_chance() -> None:
@@ -33,13 +46,15 @@ def test_the_first_rules_are_those_to_start_from() -> None:
 
 
 def test_parents_are_of_the_population_and_win_their_tournament() -> None:
-    rows = search(evolution(nos(), 120, tournament=24, crossover=0.0), population=8)
-    for at in range(48, 120, 8):
-        told = [(p.number, loss(o)) for p, o in rows[:at] if loss(o) < 10]
-        best = min(sorted(told)[-24:], key=lambda entry: entry[1])
+    rows = search(evolution(nos(), 96, tournament=24, crossover=0.0), population=8)
+    for at in range(48, 96, 8):
+        told = [(p.number, p.candidate.rule, -loss(o)) for p, o in rows[:at] if loss(o) < 10]
+        living = {number: (rule, reward) for number, rule, reward in sorted(told)[-24:]}
+        kin = Kinship([*living.values()])
+        best = max(kin.expected(rule) for rule, _ in living.values())
         for proposal, _ in rows[at : at + 8]:
             (parent,) = proposal.memo["parents"]
-            assert dict(told)[parent] == best[1]
+            assert kin.expected(living[parent][0]) == best
 
 
 def test_the_oldest_die_however_good() -> None:
@@ -49,7 +64,53 @@ def test_the_oldest_die_however_good() -> None:
     second = strategy.ask(8)
     assert {p.memo["parents"][0] for p in second} == {0}
     strategy.tell([judged(p, 0.1 * p.number) for p in second])
-    assert {p.memo["parents"][0] for p in strategy.ask(8)} == {8}
+    assert {p.memo["parents"][0] for p in strategy.ask(8)} <= set(range(8, 16))
+
+
+def test_one_lucky_rule_is_less_than_a_family_of_good_ones() -> None:
+    family = ("m", "m + 0.0001 * g", "m - 0.0001 * sign(g)", "m + 0.0002 * w")
+    lucky = ("adam", "adam + 0.0001 * g", "adam - 0.0001 * sign(g)", "adam + 0.0002 * w")
+    strategy = evolution(nos(), 99, population=8, tournament=8, crossover=0.0, start=family + lucky)
+    losses = (0.2, 0.22, 0.21, 0.2, 0.19, 0.5, 0.6, 0.7)
+    strategy.tell([judged(p, x) for p, x in zip(strategy.ask(8), losses, strict=True)])
+    # the best of all is 4, whose near-copies are the worst
+    assert {p.memo["parents"][0] for p in strategy.ask(8)} <= {0, 1, 2, 3}
+
+
+def test_children_are_no_near_copies_of_the_living_or_of_each_other() -> None:
+    strategy = evolution(nos(), 99, population=16, first=8, brood=4, strings=0.5, copies=0.0)
+    rows = search_until(strategy, 48)
+    living = [p.candidate.rule for p, o in rows if loss(o) < 10][-16:]
+    waiting = strategy.ask(4)
+    rules = [p.candidate.rule for p in [*waiting, *strategy.ask(4)]]
+    for i, rule in enumerate(rules):
+        assert not any(likeness(rule, other) > ALIKE for other in [*living, *rules[:i]])
+
+
+def test_the_most_promising_of_a_brood_is_trained() -> None:
+    def late(brood: int) -> float:
+        strategy = evolution(nos(), 99, 5, brood=brood, strings=1.0, first=16)
+        losses: list[float] = []
+        while len(losses) < 64:
+            proposals = strategy.ask(8)
+            own = [1.01 - max(-1.0, likeness(p.candidate.rule, "sign(m)")) for p in proposals]
+            own = [2.0 if loss != loss else loss for loss in own]  # NaN: nothing is like it
+            strategy.tell([judged(p, loss) for p, loss in zip(proposals, own, strict=True)])
+            losses += own
+        return statistics.fmean(losses[-32:])
+
+    assert late(8) < 0.8 * late(1)
+
+
+def test_near_copies_of_the_living_are_born_where_they_may() -> None:
+    def copies(share: float) -> int:
+        strategy = evolution(nos(), 99, 5, first=16, brood=4, copies=share)
+        rows = search_until(strategy, 40)
+        kin = Kinship([(p.candidate.rule, -loss(o)) for p, o in rows if loss(o) < 10][-24:])
+        return sum(kin.is_near(proposal.candidate.rule) for proposal in strategy.ask(16))
+
+    assert copies(0.0) == 0
+    assert copies(1.0) > 2
 
 
 def test_rules_that_diverged_have_no_children() -> None:

@@ -72,7 +72,7 @@ def reinforcement() -> Strategy:
 def evolution() -> Strategy:
     language = Language(LanguageSettings(groups=2))
     settings = Evolution(
-        population=8, tournament=3, crossover=0.5, first=4, start=("adam", "w * g")
+        population=8, tournament=3, crossover=0.5, brood=2, first=4, start=("adam", "w * g")
     )
     return EvolutionStrategy(language, Objective(), 30, TEMPLATE, 5, settings)
 
