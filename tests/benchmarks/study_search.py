@@ -5,15 +5,15 @@ same number of rules each on `digits-mlp`, in the language `nos` of three groups
 that a job has. Trained is what took training steps, completed or diverged; what screening refuses
 and what behaves as a known rule costs next to nothing and does not count, but the table says how
 many rules were judged and sampled for it. A search sees its own seeds alone; its ten best rules,
-distinct in what they do, are then trained again with seeds that no search saw, their learning
-rates chosen anew. That decides: what is best in a search is partly luck. A rule that fails with the
-fresh seeds counts as one that guesses, and so does each that a search lacks to ten. Wins are by
-seed, against `random` from the same seed. Two processes, a quarter of an hour.
+distinct in what they do (`search.distinct`: no near-copies of better ones), are then trained again
+with seeds that no search saw, their learning rates chosen anew. That decides: what is best in a
+search is partly luck. A rule that fails with the fresh seeds counts as one that guesses, and so
+does each that a search lacks to ten. Wins are by seed, against `random` from the same seed. Two
+processes, some ten minutes of two idle cores.
 """
 
 import math
 import statistics
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,13 +25,14 @@ from dsl.candidate import Candidate, Proposal, Stage
 from dsl.outcome import Outcome, TrialState
 from search.comparison import fresh_seed
 from search.discovery import RandomStrategy, RuleStrategy
+from search.distinct import distinct
 from search.evolution import EvolutionStrategy
 from search.language import Language
 from search.reinforcement import ReinforcementStrategy
 from search.settings import Evolution, LanguageSettings, Objective, Reinforcement
 from tests.benchmarks.results import record
 from workers.evaluation import judge
-from workers.protocol import Evaluation, Protocol, TaskSpec
+from workers.protocol import GRID, Evaluation, Protocol, TaskSpec
 
 NAMES = ("random", "evolution", "reinforcement")
 LANGUAGE = LanguageSettings(preset="nos", groups=3)
@@ -81,21 +82,18 @@ def strategy_of(name: str, language: LanguageSettings, rules: int, seed: int) ->
     return RandomStrategy(Language(language), *common)
 
 
-def evaluation() -> Evaluation:
+def evaluation(rates: tuple[float, ...] = GRID) -> Evaluation:
     """Return how rules are judged in a search, and with fresh seeds."""
-    search = Protocol(steps=STEPS, grid_steps=GRID_STEPS, seeds=TRAINED)
+    search = Protocol(steps=STEPS, grid_steps=GRID_STEPS, seeds=TRAINED, learning_rates=rates)
     fresh = search.model_copy(update={"seeds": FRESH})
     protocols = {Stage.SEARCH: search, Stage.COMPARISON: fresh}
     return Evaluation(task=TaskSpec(name="digits-mlp"), protocols=protocols)
 
 
-def tried(
-    strategy: RuleStrategy, how: Evaluation, rules: float = math.inf, seconds: float = math.inf
-) -> list[Row]:
-    """Search until so many rules are trained, or for so much core time; return what was judged."""
+def tried(strategy: RuleStrategy, how: Evaluation, rules: float = math.inf) -> list[Row]:
+    """Search until so many rules are trained, or to the end; return what was judged."""
     rows: list[Row] = []
-    end = time.process_time() + seconds
-    while not strategy.finished and trained(rows) < rules and time.process_time() < end:
+    while not strategy.finished and trained(rows) < rules:
         proposals = strategy.ask(POPULATION)
         outcomes = judge(how, proposals)
         strategy.tell(outcomes)
@@ -117,9 +115,10 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     return sorted(complete, key=lambda row: (row[1].metrics[METRIC], row[1].number))
 
 
-def judged(strategy: RuleStrategy, how: Evaluation) -> list[Row]:
-    """Run a search to its end; return its complete trials, best first."""
-    return ranked(tried(strategy, how))
+def best_distinct(rows: Sequence[Row], count: int = TOP) -> list[Row]:
+    """Return the best that completed of which none is a near-copy of a better one."""
+    best = ranked(rows)
+    return [best[place] for place in distinct((each.candidate for each, _ in best), count)]
 
 
 def search(name: str, seed: int, rules: int) -> Search:
@@ -133,7 +132,7 @@ def search(name: str, seed: int, rules: int) -> Search:
             candidate=proposal.candidate.model_copy(update={"seed": fresh_seed(seed)}),
             stage=Stage.COMPARISON,
         )
-        for i, (proposal, _) in enumerate(ranked(rows)[:TOP])
+        for i, (proposal, _) in enumerate(best_distinct(rows))
     ]
     losses = [outcome.metrics.get(METRIC, GUESSING) for outcome in judge(how, again)]
     first = sorted(zip(losses, (each.candidate.rule for each in again), strict=True))
