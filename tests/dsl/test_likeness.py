@@ -31,6 +31,7 @@ def test_rules_that_differ_in_what_does_not_count_are_alike(one: str, other: str
         ("g", "sign(g)"),
         (SIGNUM, "sign(g)"),
         (SIGNUM, "sign(ema(g, 0.99))"),
+        ("ema(g, 0.95)", "ema(g, 0.99)"),
         ("g", "exp(sign(g) * sign(ema(g, 0.9))) * g"),
         ("g", "g * ld"),
         ("g", "g + 0.3 * w"),
