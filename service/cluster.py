@@ -65,8 +65,12 @@ class Cluster:
             self._joined = True
         quieten()
         # Ray's client, at ray://, knows of no processes.
-        attached = self._settings.ray_address and ray_worker.global_worker.connected
-        self._watch = _watch() if attached else None
+        if self._settings.ray_address and ray_worker.global_worker.connected:
+            try:
+                self._watch = _watch()
+            except Exception as error:
+                what = f"the Ray cluster at {self._settings.ray_address} tells nothing of itself"
+                raise Unreachable(f"{what}: {first_line(error)}") from error
 
     def leave(self) -> None:
         """Detach from the cluster, or end the local Ray, if `join` did the contrary or it died."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from service import drivers as room
 from service.drivers import Driver, Drivers
 from service.jobs import JOB_SPEC
 from tests.service.test_dispatcher import SLOW, TUNE
@@ -55,6 +56,24 @@ def test_a_driver_that_died_while_it_waited_is_not_taken(drivers: Drivers) -> No
         pass
     second = drivers.take()
     assert second.name != first.name
+    drivers.dismiss(second)
+
+
+def test_a_driver_that_dies_while_it_waits_is_replaced_before_a_job_comes(
+    drivers: Drivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LOOK_SECONDS", 0.0)
+    drivers.tend()
+    first = drivers._spare
+    assert first is not None
+    ray.kill(first.actor)
+    while lives(first.name):
+        pass
+    drivers.tend()
+    second = drivers._spare
+    assert second is not None
+    assert second is not first
+    assert drivers.take() is second
     drivers.dismiss(second)
 
 

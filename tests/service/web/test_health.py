@@ -19,6 +19,14 @@ def test_a_stopping_server_is_not_ready_but_alive(live: Live) -> None:
     assert live.http.get("/healthz").status_code == 200
 
 
+def test_a_service_whose_ray_is_away_is_not_ready_but_alive(live: Live) -> None:
+    live.server.config.app.state.outage = lambda: "Ray is away"  # type: ignore[union-attr]
+    answer = live.http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "Ray is away"
+    assert live.http.get("/healthz").status_code == 200
+
+
 def test_metrics_count_jobs_and_answers(live: Live) -> None:
     live.submit(TUNE)
     live.submit(DISCOVER)
