@@ -131,6 +131,11 @@ def tally(client: Client, job: dict[str, Any]) -> dict[str, int]:
     }
 
 
+def title(row: dict[str, Any]) -> str | Text:
+    """Return what stands for an optimizer in a table: its name, or its rule in one line."""
+    return row["label"] or Text(row["rule"].replace("\n", "; "), "bold")
+
+
 def passed_over(client: Client, job: dict[str, Any], compared: list[dict[str, Any]]) -> int:
     """Return how many rules did as well in the search as one that was compared, and were not."""
     rules = {row["rule_id"] for row in compared if row["label"] is None}
@@ -154,11 +159,10 @@ def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
             f"{row['metrics'][metric]:.4f} ±{row['spread'][metric]:.4f}"
             for metric in ("validation_loss", "test_loss", "test_accuracy")
         )
-        name = row["label"] or Text(row["rule"], "bold")
-        table.add_row(name, f"{row['lr']:g}", *figures)
+        table.add_row(title(row), f"{row['lr']:g}", *figures)
     nothing = [row for row in compared if row["value"] is None]
     for row in nothing:
-        table.add_row(row["label"] or Text(row["rule"], "bold"), *["–"] * 4)
+        table.add_row(title(row), *["–"] * 4)
     console.print(table)
     for row in nothing:
         console.print(Text(f"{row['label'] or row['rule']}: {row['reason'] or row['state']}"))

@@ -43,6 +43,7 @@ def test_what_came_to_nothing_is_listed_with_its_reason(monkeypatch: pytest.Monk
     monkeypatch.setattr(demo, "console", Console(file=printed, width=110))
     named = demo.DISCOVER["comparison"]["baselines"]
     rows = [trial(10 + i, 0.5, name) for i, name in enumerate(named)]
+    rows.append(trial(20, 0.6) | {"rule": "a = sign(g)\na * abs(a)"})
     best = demo.leaderboard(
         Answers(trial(1, 0.1), *rows, trial(2, None)),  # type: ignore[arg-type]
         {"id": "job"},
@@ -51,6 +52,7 @@ def test_what_came_to_nothing_is_listed_with_its_reason(monkeypatch: pytest.Monk
     text = printed.getvalue()
     assert text.index("g * 1 ") < text.index("adamw") < text.index("g * 2")
     assert "g * 2: diverged with fresh seeds" in text
+    assert "a = sign(g); a * abs(a) │" in text
 
 
 def test_near_copies_that_were_left_out_are_counted() -> None:
