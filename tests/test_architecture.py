@@ -38,7 +38,7 @@ HOMES = {
         "search/tuning.py",
         "service/importance.py",
     ),
-    "sklearn": ("workers/tasks/",),
+    "sklearn": (),
 }
 
 LINES_PER_FILE = 400

@@ -2,24 +2,20 @@
 
 from functools import cache
 
-import torch
-
 from workers.tasks.classification import Logistic
 from workers.tasks.splits import Splits, divide, in_single
+from workers.tasks.tables import table
 from workers.tasks.task import Examples, Split
 
+FEATURES = 30
 TRAIN, VALIDATION = 341, 114
 """Sizes of the first two splits; the remaining 114 of the 569 patients are the test split."""
 
 
 @cache
 def _load() -> Splits:
-    # scikit-learn is slow to import and only needed where the task really runs
-    from sklearn.datasets import load_breast_cancer
-
-    features, labels = load_breast_cancer(return_X_y=True)
-    examples = (torch.from_numpy(features), torch.from_numpy(labels).to(torch.float64))
-    return in_single(divide(examples, TRAIN, VALIDATION))
+    tumours = table("breast_cancer.csv", header=1)
+    return in_single(divide((tumours[:, :FEATURES], tumours[:, FEATURES]), TRAIN, VALIDATION))
 
 
 class BreastCancer(Logistic):
@@ -34,7 +30,7 @@ class BreastCancer(Logistic):
         "569 real tumours, 30 raw features whose scales differ a hundred-thousandfold, "
         "logistic regression (convex); 341 train, 114 validation, 114 test patients"
     )
-    features = 30
+    features = FEATURES
 
     def examples(self, split: Split) -> Examples:
         """Return (features [n, 30] float32, labels [n] float32)."""

@@ -2,12 +2,12 @@
 
 from functools import cache
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from workers.tasks.linear import Linear
 from workers.tasks.splits import Splits, divide, in_single, standardise
+from workers.tasks.tables import table
 from workers.tasks.task import Examples, Model, Split, Task
 
 FEATURES = 10
@@ -17,11 +17,8 @@ TRAIN, VALIDATION = 266, 88
 
 @cache
 def _load() -> Splits:
-    # scikit-learn is slow to import and only needed where the task really runs
-    from sklearn.datasets import load_diabetes
-
-    features, progress = load_diabetes(return_X_y=True, scaled=False)
-    examples = (torch.from_numpy(features), torch.from_numpy(progress))
+    features = table("diabetes_data_raw.csv.gz", delimiter=None)
+    examples = (features, table("diabetes_target.csv.gz"))
     return in_single(standardise(standardise(divide(examples, TRAIN, VALIDATION), 0), 1))
 
 

@@ -5,6 +5,7 @@ from functools import cache
 import torch
 
 from workers.tasks.splits import Splits, divide, in_single
+from workers.tasks.tables import table
 
 PIXELS, SIDE, CLASSES = 64, 8, 10
 TRAIN, VALIDATION = 1079, 359
@@ -17,9 +18,6 @@ def digits() -> Splits:
 
     The splits are random over images, so the same writers stand in all of them.
     """
-    # scikit-learn is slow to import and only needed where the task really runs
-    from sklearn.datasets import load_digits
-
-    pixels, classes = load_digits(return_X_y=True)
-    inputs = torch.from_numpy(pixels).div(16)
-    return in_single(divide((inputs, torch.from_numpy(classes).to(torch.int64)), TRAIN, VALIDATION))
+    images = table("digits.csv.gz")
+    examples = (images[:, :PIXELS].div(16), images[:, PIXELS].to(torch.int64))
+    return in_single(divide(examples, TRAIN, VALIDATION))

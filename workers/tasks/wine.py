@@ -7,6 +7,7 @@ from torch import nn
 
 from workers.tasks.classification import Classification
 from workers.tasks.splits import Splits, divide, in_single, standardise
+from workers.tasks.tables import table
 from workers.tasks.task import Examples, Split
 
 FEATURES, HIDDEN, CLASSES = 13, 16, 3
@@ -16,11 +17,8 @@ TRAIN, VALIDATION = 106, 36
 
 @cache
 def _load() -> Splits:
-    # scikit-learn is slow to import and only needed where the task really runs
-    from sklearn.datasets import load_wine
-
-    features, cultivars = load_wine(return_X_y=True)
-    examples = (torch.from_numpy(features), torch.from_numpy(cultivars).to(torch.int64))
+    wines = table("wine_data.csv", header=1)
+    examples = (wines[:, :FEATURES], wines[:, FEATURES].to(torch.int64))
     return in_single(standardise(divide(examples, TRAIN, VALIDATION), 0))
 
 

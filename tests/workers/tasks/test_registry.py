@@ -25,6 +25,12 @@ def test_an_objective_never_names_the_test_split(name: str) -> None:
     assert not [metric for metric in metrics if metric.startswith("test")]
 
 
-def test_importing_the_registry_loads_no_data() -> None:
-    code = "import sys, workers.tasks.registry; sys.exit('sklearn' in sys.modules)"
+def test_importing_the_registry_loads_no_data_and_data_load_no_library() -> None:
+    code = (
+        "import sys\n"
+        "from workers.tasks import digits, registry\n"
+        "assert not digits.digits.cache_info().currsize\n"
+        "assert registry.find_task('digits-mlp').examples('train')\n"
+        "assert 'sklearn' not in sys.modules\n"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
