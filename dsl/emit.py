@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from dsl.dialect import TORCH, Dialect
 from dsl.operators import OPERATORS, PRECEDENCE, Kind, Operator
 from dsl.program import Program, Shape
-from dsl.text import format_number
+from dsl.text import LARGEST, format_number
 
 __all__ = ["CLAMP", "Lines", "Slot", "emit"]
 
@@ -299,7 +299,7 @@ class _Emitter:
         if self.graph.shapes[index] is not Shape.SCALAR:
             return self.text[index]
         literal = self.graph.literal(index)
-        if literal is not None:
+        if literal is not None and abs(literal) <= LARGEST:
             return format_number(literal), 3 if repr(literal).startswith("-") else _ATOM
         return self.output(index), _ATOM
 
@@ -349,7 +349,7 @@ class _Emitter:
     def complement(self, index: int) -> str:
         """Return 1 - beta, rounded once, as a name."""
         literal = self.graph.literal(index)
-        if literal is not None:
+        if literal is not None and abs(literal) <= LARGEST:
             return repr(1.0 - literal)
         beta = self.named(index)
         if index not in self.complements:

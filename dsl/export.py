@@ -12,10 +12,10 @@ from dsl.compile import CompiledRule, compile_rule
 from dsl.emit import Lines, emit
 from dsl.export_names import FILE_NAMES, argument
 from dsl.export_scalars import ScalarPart
-from dsl.export_text import DRAWN, DRAWS, FILE, LOAD, REDUCED, REDUCTIONS, TOGETHER
+from dsl.export_text import DRAWN, DRAWS, FILE, FITTED, LOAD, REDUCED, REDUCTIONS, TOGETHER
 from dsl.files import WIDTH, indented, plain, words, wrapped
 from dsl.stepping import SMALL_ON_CPU, SMALL_ON_GPU, each_piece
-from dsl.text import format_rule, parse
+from dsl.text import LARGEST, format_rule, parse
 from dsl.validate import check, checked
 
 __all__ = ["check_arguments", "docstring", "formula", "to_torch"]
@@ -34,6 +34,9 @@ _DECAYS: Mapping[Decay, tuple[str, str]] = {
 }
 """What each does, and the number that a step needs for it: λ, or what it keeps of the weights."""
 
+
+_STRICT = ("clamp(", "lerp_(", "where(")
+"""Functions of torch that raise where a float is too large for the tensors beside it."""
 
 _SAID = 4
 """Lines that a file says of where it comes from."""
@@ -97,7 +100,7 @@ def to_torch(
         title=f"w <- w - lr * u with u = {_title(text)}",
         signature=wrapped(signature, 17),
         bounds=_bounds(decay, rule.uses_time),
-        **_shell(lines, body, decay, part),
+        **_shell(lines, body, decay, part, _outgrows(rule, lines, {**rule.hyperparameters, **own})),
     )
     return source if source.count("\n") < LINES - 1 else _tight(source)
 
@@ -142,7 +145,24 @@ def check_arguments(
             raise ValueError(f"{key} = {value}, but it must be finite")
 
 
-def _shell(lines: Lines, body: str, decay: Decay, part: ScalarPart) -> dict[str, str]:
+def _outgrows(rule: CompiledRule, lines: Lines, given: Mapping[str, float]) -> bool:
+    """Whether a step's numbers may be too large for the functions of torch that they go to.
+
+    In training they are cast, and infinite; given as floats they would raise.
+    """
+    code = [*lines.update_lines, lines.result]
+    handed = words("\n".join(line for line in code if any(each in line for each in _STRICT)))
+    memory: dict[str, float] = {}
+    return any(
+        name in handed and abs(float(value)) > LARGEST
+        for t in (0.0, 1.0, 10.0, 100.0, 1000.0)
+        for name, value in zip(lines.scalars, rule.scalars(t, 1000.0, given, memory), strict=True)
+    )
+
+
+def _shell(
+    lines: Lines, body: str, decay: Decay, part: ScalarPart, outgrows: bool
+) -> dict[str, str]:
     """Return the parts of the class that depend on what the rule uses."""
     draws = "draw" in words(body)
     eta = "eta" in lines.hyperparameters
@@ -189,7 +209,7 @@ def _shell(lines: Lines, body: str, decay: Decay, part: ScalarPart) -> dict[str,
         "row": wrapped(row, 23, "[]"),
         "key": wrapped(key, 23, "()"),
         "unpacked": f"({', '.join(unpacked)})",
-        "loop": loop,
+        "loop": FITTED * outgrows + loop,
     }
 
 

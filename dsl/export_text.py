@@ -5,6 +5,7 @@ __all__ = [
         "DRAWN",
         "DRAWS",
         "FILE",
+        "FITTED",
         "LOAD",
         "NUMBERS",
         "REDUCED",
@@ -133,6 +134,11 @@ TOGETHER = """            go = advance
             each_piece(go, values, rows, small, compiled)
 """
 """Steps tensors of one kind by an update that goes element by element."""
+
+FITTED = """            top = torch.finfo(rows[0][0].dtype).max  # beyond it a cast is infinite
+            values = [math.copysign(math.inf, x) if abs(x) > top else x for x in values]
+"""
+"""Makes a step's numbers what they were in training (`dsl.scalars.fitting`)."""
 
 LOAD = '''
     def load_state_dict(self, state_dict):

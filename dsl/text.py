@@ -21,6 +21,7 @@ from dsl.operators import INFIX, OPERATORS, PRECEDENCE
 
 __all__ = [
     "FUNCTIONS",
+    "LARGEST",
     "MAX_DEPTH",
     "MAX_LENGTH",
     "MAX_NAME",
@@ -39,6 +40,9 @@ MAX_DEPTH = 32
 """Nested levels of one line, and of the update with all its lines read in."""
 MAX_NAME = 32
 """Characters of a name."""
+LARGEST = 3.4028234663852886e38
+"""The largest number of float32, in which rules are trained: beyond it numbers are infinite there,
+and torch refuses to write them into tensors as they are."""
 
 FUNCTIONS = [row.name for row in OPERATORS.values() if not row.symbol and row.name != "neg"]
 """Operators that are written as a name."""

@@ -85,6 +85,13 @@ def test_other_operators(rule: str) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("rule", ["clip(g, 1e39) + g * 1e-46", "ema(g, 0.5) + min(g, 1e30 * 1e30)"])
+def test_numbers_beyond_float32_are_infinite_or_nothing(rule: str) -> None:
+    found, wanted = both(rule, "none", torch.float32)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("line", ["{} = ema(g, 0.9)", "{} = 0.5"])
 def test_any_name_of_the_language_steps_in_a_file(line: str) -> None:
     for i in range(0, len(NAMES), 4):

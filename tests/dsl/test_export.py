@@ -348,6 +348,24 @@ def test_goes_on_where_floats_raise(rule: str, steps: int, numbers: dict[str, fl
         assert ours.detach().numpy().tobytes() == theirs.detach().numpy().tobytes(), step
 
 
+BEYOND = ["clip(g, 1e39)", "max(g, -1e39)", "g * 1e-46 + g", "g + 1e39", "where(g, 1e39, g)",
+          "ema(g, 1e39)", "clip(g, 1e30 * 1e30)", "bound = 1e39\nclip(g, bound)",
+          "clip(g, exp(t * 50))", "drop(1e39, 0.1) * g"]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rule", BEYOND)
+def test_numbers_beyond_float32_are_what_they_are_in_training(
+    rule: str, dtype: torch.dtype
+) -> None:
+    kind = load(to_torch(rule, lr=0.1))
+    ours, theirs = weights(dtype), weights(dtype)
+    train(kind(ours), ours, 4)
+    train(RuleOptimizer(theirs, rule, 0.1), theirs, 4)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     "rule",
     ["(1 / 0) * g", "t ^ t ^ t ^ t * g", "log(0 - t) * g", "a / (a - a) * g", "exp(t * 1e3) * g",
