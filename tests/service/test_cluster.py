@@ -78,10 +78,12 @@ def test_what_is_no_cluster_is_unreachable_with_its_reason(nowhere: str) -> None
 
 def test_rays_notices_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        for text in ("\x1b[33mA worker died or was killed. Much more.\nEven more.", "Disk full.\n"):
+        died = "\x1b[33mA worker died or was killed. Much more.\nEven more."
+        for text in (died, "Raylet is terminated. Why.\n", "Disk full.\n"):
             cluster._log_notice({"lines": [text]})
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
         ("DEBUG", "Ray says: A worker died or was killed"),
+        ("DEBUG", "Ray says: Raylet is terminated"),
         ("WARNING", "Ray says: Disk full."),
     ]
 

@@ -17,6 +17,7 @@ from tests.service.test_dispatcher import (
     SLOW,
     TUNE,
     end_well,
+    in_state,
     sentences,
     submit,
     told,
@@ -24,6 +25,9 @@ from tests.service.test_dispatcher import (
     with_complete,
 )
 from tests.workers import judging
+
+PATIENCE = 400
+"""Seconds: a Ray and a driver that start anew take minutes where much else runs."""
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def own_process(name: str) -> psutil.Process:
     return process
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_job_outlives_the_ray_that_it_runs_on(
     store: Store,
     tmp_path: Path,
@@ -55,20 +59,21 @@ def test_a_job_outlives_the_ray_that_it_runs_on(
     runner.start()
     try:
         job_id = submit(store, TUNE)
-        wait_for(store, job_id, with_complete(3))
+        wait_for(store, job_id, with_complete(3), PATIENCE)
         assert runner.outage is None
         monkeypatch.setattr(
             cluster, "connect", lambda settings: may_start.wait(120) and start(settings)
         )
         family = [p for p in psutil.Process().children(True) if p.name().startswith("ray::")]
         own_process("raylet").kill()
-        wait_for(store, job_id, lambda job: job.state is JobState.QUEUED)
+        wait_for(store, job_id, in_state(JobState.QUEUED))
         wait_for(store, job_id, lambda job: runner.outage is not None)
         assert runner.outage == ("the service's Ray has died and it is started again; jobs wait")
         _, alive = psutil.wait_procs(family, timeout=30)
         assert not alive, "workers outlive their Ray"
         before, done = judging.begun(tmp_path), told(store, job_id)
         may_start.set()
+        wait_for(store, job_id, in_state(JobState.SUCCEEDED), PATIENCE)
         end_well(store, job_id)
         assert runner.outage is None
     finally:
