@@ -62,14 +62,14 @@ def test_a_job_outlives_the_ray_that_it_runs_on(
         wait_for(store, job_id, with_complete(3), PATIENCE)
         assert runner.outage is None
         monkeypatch.setattr(
-            cluster, "connect", lambda settings: may_start.wait(120) and start(settings)
+            cluster, "connect", lambda settings: may_start.wait(2 * PATIENCE) and start(settings)
         )
         family = [p for p in psutil.Process().children(True) if p.name().startswith("ray::")]
         own_process("raylet").kill()
         wait_for(store, job_id, in_state(JobState.QUEUED))
         wait_for(store, job_id, lambda job: runner.outage is not None)
         assert runner.outage == ("the service's Ray has died and it is started again; jobs wait")
-        _, alive = psutil.wait_procs(family, timeout=30)
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE)
         assert not alive, "workers outlive their Ray"
         before, done = judging.begun(tmp_path), told(store, job_id)
         may_start.set()
