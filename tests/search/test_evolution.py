@@ -78,11 +78,12 @@ def test_one_lucky_rule_is_less_than_a_family_of_good_ones() -> None:
 
 
 def test_children_are_no_near_copies_of_the_living_or_of_each_other() -> None:
-    strategy = evolution(nos(), 99, population=16, first=8, brood=4, strings=0.5, copies=0.0)
-    rows = search_until(strategy, 48)
+    strategy = evolution(nos(), 99, population=16, tournament=16, first=8, brood=4, copies=0.0)
+    rows = search_until(strategy, 40)
     living = [p.candidate.rule for p, o in rows if loss(o) < 10][-16:]
-    waiting = strategy.ask(4)
-    rules = [p.candidate.rule for p in [*waiting, *strategy.ask(4)]]
+    rules = [strategy.ask(1)[0].candidate.rule for _ in range(8)] + [
+        proposal.candidate.rule for proposal in strategy.ask(24)
+    ]
     for i, rule in enumerate(rules):
         assert not any(likeness(rule, other) > ALIKE for other in [*living, *rules[:i]])
 
