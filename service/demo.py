@@ -46,7 +46,8 @@ DISCOVER: dict[str, Any] = {
     "seed": 0,
     "strategy": {"name": "reinforcement"},
     "language": {"preset": "nos", "groups": 2},
-    "budget": {"rules": 600},
+    "protocol": {"seeds": 2},
+    "budget": {"rules": 500},
     "comparison": {
         "top": 10,
         "seeds": 5,
