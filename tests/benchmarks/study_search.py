@@ -134,7 +134,7 @@ def search(name: str, seed: int, rules: int) -> Search:
         )
         for i, (proposal, _) in enumerate(best_distinct(rows))
     ]
-    losses = [outcome.metrics.get(METRIC, GUESSING) for outcome in judge(how, again)]
+    losses = [min(outcome.metrics.get(METRIC, GUESSING), GUESSING) for outcome in judge(how, again)]
     first = sorted(zip(losses, (each.candidate.rule for each in again), strict=True))
     best = first[0][1] if first else ""
     losses += [GUESSING] * (TOP - len(losses))
