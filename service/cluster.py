@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +136,9 @@ def connect(settings: Settings) -> bool:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
             "_system_config": {"max_direct_call_object_size": INLINE_BYTES},
-            "_node_ip_address": "127.0.0.1",
         }
     try:
-        with _environment():
+        with _environment(), nullcontext() if address else _loopback():
             ray.init(**options)
     except Exception as error:
         what = f"the Ray cluster at {address} cannot be joined" if address else "Ray does not start"
@@ -183,6 +182,22 @@ def _probe(address: str) -> None:
 
 
 @contextmanager
+def _loopback() -> Iterator[None]:
+    """Have a Ray that is started now listen on 127.0.0.1 alone.
+
+    It takes that address for "this machine, by the name that others know", and listens on all of
+    its interfaces, but where it can have no cluster: so it is told, here and in its processes.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        with _setting({name: "0"}):
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
 def _environment() -> Iterator[None]:
     """Set what Ray's processes inherit when they are started, and only then."""
     root = str(Path(__file__).parent.parent)
@@ -193,6 +208,13 @@ def _environment() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
+    with _setting(wanted):
+        yield
+
+
+@contextmanager
+def _setting(wanted: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment, and then as they were."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

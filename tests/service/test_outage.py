@@ -44,6 +44,16 @@ def own_process(name: str) -> psutil.Process:
     return process
 
 
+def open_to_others() -> list[str]:
+    """Return the addresses, other than this machine's loopback, where our own Ray listens."""
+    return [
+        f"{child.name()} at {socket.laddr.ip}"
+        for child in psutil.Process().children(recursive=True)
+        for socket in child.net_connections("tcp")
+        if socket.status == psutil.CONN_LISTEN and not socket.laddr.ip.endswith("127.0.0.1")
+    ]
+
+
 @pytest.mark.timeout(900)
 def test_a_job_outlives_the_ray_that_it_runs_on(
     store: Store,
@@ -61,6 +71,7 @@ def test_a_job_outlives_the_ray_that_it_runs_on(
         job_id = submit(store, TUNE)
         wait_for(store, job_id, with_complete(3), PATIENCE)
         assert runner.outage is None
+        assert open_to_others() == []
         monkeypatch.setattr(
             cluster, "connect", lambda settings: may_start.wait(2 * PATIENCE) and start(settings)
         )
