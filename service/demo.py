@@ -172,9 +172,12 @@ def leaderboard(client: Client, job: dict[str, Any]) -> dict[str, Any]:
         f"Mean ± standard deviation over {'/'.join(map(str, sorted(seeds)))} fresh seeds, ordered "
         "by validation loss. Every rule\ngot the same learning-rate grid and the same number of "
         "steps; the test split was read once.\n"
-        f"{passed_over(client, job, compared)} rules as good in the search are near-copies of "
-        "better ones or of hand-made ones, and left out.\n"
     )
+    if copies := passed_over(client, job, compared):
+        console.print(
+            f"Left out: {copies} as good in the search, but near-copies of better ones or of "
+            "hand-made ones.\n"
+        )
     found = [row for row in rows if row["label"] is None]
     named = {row["label"] for row in rows} - {None}
     if not found or not set(DISCOVER["comparison"]["baselines"]) <= named:
