@@ -6,19 +6,16 @@ other for every weight, are vectors that point the same way.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import Any
 
 import torch
 
-from dsl.compile import compile_rule
-from dsl.operators import OPERATORS, Kind
-from dsl.program import Program
 from dsl.randomness import Draw, normal, uniform
+from dsl.trajectory import Way, trajectory
 from dsl.validate import program_of
 
-__all__ = ["course", "likeness"]
+__all__ = ["course", "likeness", "way"]
 
 STEPS, WEIGHTS = 64, 96
 """Length of the run, which is the rule's total T, and weights that are trained in it."""
@@ -60,51 +57,29 @@ def course(text: str, hyperparameters: Mapping[str, float] | None = None) -> tor
 
 @lru_cache(maxsize=512)  # 25 kB each
 def _course(text: str, given: tuple[tuple[str, float], ...]) -> torch.Tensor | None:
-    rule = compile_rule(text)
-    update = rule.bind(**_draws(program_of(text))) if rule.uses_randomness else rule.update
-    numbers = rule.hyperparameters | dict(given)
-    gradients, weights = _run()
-    state = rule.initial_state(gradients[0])
-    memory: dict[str, Any] = {}
-    updates = []
-    for t, (g, w) in enumerate(zip(gradients, weights, strict=True)):
-        scalars = rule.scalars(t, STEPS, numbers, memory)
-        updates.append(update(g, w, state, scalars, Draw(SEED, t)).expand(g.shape).clone())
-    found = torch.stack(updates).flatten()
+    found = trajectory(program_of(text), text, way(), dict(given)).updates.flatten()
     largest = found.abs().max()
     if not largest.isfinite() or largest == 0.0:
         return None
-    found /= largest  # lest the sum of squares overflow
-    direction: torch.Tensor = found / found.norm()
+    found = found / largest  # lest the sum of squares overflow
+    direction: torch.Tensor = found / torch.linalg.vector_norm(found)
     return direction.float()
 
 
-def _draws(program: Program) -> dict[str, Callable[..., torch.Tensor]]:
-    """Return random draws that depend on how many drops they go through, not on their number.
+@cache
+def way() -> Way:
+    """Return what rules are stepped along.
 
-    Else `drop(g, 0.5)` would have another mask beside a `drop` that does not count.
+    Draws are numbered by nesting: else `drop(g, 0.5)` would have another mask beside a `drop` that
+    does not count.
     """
-    graph, levels = program.graph, dict[int, int]()
-    drawn = []
-    for index in program.order:
-        value = graph.values[index]
-        row = OPERATORS.get(value.operator)
-        random = row is not None and row.kind is Kind.RANDOM
-        below = max((levels[argument] for argument in value.arguments), default=0)
-        levels[index] = below + random
-        drawn += [below] * random
-    return {
-        function.__name__: lambda draw, number, like, function=function: _drawn(
-            function, drawn[number]
-        )[draw.t].expand(like.shape)
-        for function in (uniform, normal)
-    }
+    return Way(*_run(), times=tuple(range(STEPS)), total=STEPS, numbers=_drawn, nested=True)
 
 
 @lru_cache(maxsize=64)
-def _drawn(function: Callable[..., torch.Tensor], number: int) -> torch.Tensor:
+def _drawn(name: str, number: int) -> torch.Tensor:
     """Return the random numbers of a whole run, [steps, weights] float64."""
-    like = _run()[0][0]
+    function, like = {"uniform": uniform, "normal": normal}[name], _run()[0][0]
     return torch.stack([function(Draw(SEED, t), number, like) for t in range(STEPS)])
 
 

@@ -1,27 +1,29 @@
-"""A rule's trajectory: every step of it along the probe at once.
+"""A rule's trajectory: every step of it along given gradients and weights at once.
 
 The same templates of the operator table that the compiler prints, applied to whole trajectories:
 a pointwise operator is one call for all steps, and only state is walked through step by step. So
 a rule is stepped without being compiled. Only the previous update needs the compiler.
 """
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import torch
 
 from dsl.compile import compile_rule
 from dsl.operators import OPERATORS, Kind, Operator
-from dsl.probe import REACH, SEED, TIMES, TOTAL, noise, numbers, probe
+from dsl.probe import REACH, SEED, TIMES, TOTAL, numbers, probe
 from dsl.program import Program, Shape, Value
 from dsl.randomness import Draw
 from dsl.scalars import FLOAT, TENSOR
+from dsl.validate import program_of
 
-__all__ = ["Trajectory", "stepped", "trajectory"]
+__all__ = ["Trajectory", "Way", "along_probe", "stepped", "trajectory"]
 
 _KEPT = 512
-"""State trajectories remembered: nearly all rules average g, its square or its cube."""
+"""State trajectories that a way remembers."""
 
 _FACTORS = frozenset({"mul", "div", "neg"})
 """Operators of which the probe shows every number."""
@@ -30,8 +32,45 @@ _Column = float | torch.Tensor
 """A scalar at every step: a float where it is constant, else [steps, 1]."""
 
 
+@dataclass(frozen=True, eq=False)
+class Way:
+    """What a rule is stepped along."""
+
+    gradients: torch.Tensor
+    """[steps, coordinates], float64, as are the weights."""
+
+    weights: torch.Tensor
+    times: tuple[int, ...]
+    """t at every step."""
+
+    total: float
+    """T."""
+
+    numbers: Callable[[str, int], torch.Tensor]
+    """The random numbers [steps, coordinates] of a rule's draw, by "uniform" or "normal"."""
+
+    nested: bool = False
+    """Whether draws are numbered by how many others they go through, so that one that does not
+    count changes no other; else in the rule's order."""
+
+    states: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What small states came to: nearly all rules average g, its square or its cube."""
+
+    @cached_property
+    def now(self) -> torch.Tensor:
+        """Return t at every step, [steps, 1] float64."""
+        return torch.tensor(self.times, dtype=torch.float64).unsqueeze(1)
+
+
+@cache
+def along_probe() -> Way:
+    """Return the probe (`dsl.probe`)."""
+    gradients, weights = probe()
+    return Way(gradients, weights, TIMES, TOTAL, numbers)
+
+
 class Trajectory(NamedTuple):
-    """What a rule did along the probe."""
+    """What a rule did along its way."""
 
     updates: torch.Tensor
     """[steps, coordinates], float64."""
@@ -40,33 +79,70 @@ class Trajectory(NamedTuple):
     (at every step, or once where constant), and what is as large as `REACH`."""
 
 
-def trajectory(program: Program, text: str) -> Trajectory:
-    """Step a rule, with its hyperparameters' defaults, along the probe.
+def trajectory(
+    program: Program,
+    text: str,
+    way: Way | None = None,
+    hyperparameters: Mapping[str, float] | None = None,
+) -> Trajectory:
+    """Step a rule along the probe, or another way.
 
     Args:
         program: The rule, resolved.
         text: What it was resolved from.
+        way: What to step along; None for the probe.
+        hyperparameters: Values for the rule's own; those not named have their defaults.
     """
-    run = _Run(program)
-    values = run.values()
-    if values is None:
-        return Trajectory(stepped(text), run.unseen())
-    updates = values[program.update].expand(probe()[0].shape)
-    return Trajectory(updates, run.unseen())
+    way = way or along_probe()
+    values = program.hyperparameters | dict(hyperparameters or {})
+    run = _Run(program, way, values)
+    tensors = run.values()
+    if tensors is None:
+        return Trajectory(stepped(text, way, values), run.unseen())
+    return Trajectory(tensors[program.update].expand(way.gradients.shape), run.unseen())
 
 
-def stepped(text: str) -> torch.Tensor:
-    """Return the updates [steps, coordinates] of the compiled rule, one step after the other."""
+def stepped(
+    text: str, way: Way | None = None, hyperparameters: Mapping[str, float] | None = None
+) -> torch.Tensor:
+    """Return the updates [steps, coordinates] of the compiled rule, one step after the other.
+
+    See `trajectory` for the arguments.
+    """
+    way = way or along_probe()
     rule = compile_rule(text)
-    update = rule.bind(normal=noise)
-    gradients, weights = probe()
-    state = rule.initial_state(gradients[0])
+    levels = _levels(program_of(text)) if way.nested else None
+    row = {t: step for step, t in enumerate(way.times)}
+
+    def drawn(name: str) -> Callable[..., torch.Tensor]:
+        def draw(at: Draw, index: int, like: torch.Tensor) -> torch.Tensor:
+            number = index if levels is None else levels[index]
+            return way.numbers(name, number)[row[at.t]].expand(like.shape)
+
+        return draw
+
+    update = rule.bind(uniform=drawn("uniform"), normal=drawn("normal"))
+    state = rule.initial_state(way.gradients[0])
+    values = rule.hyperparameters | dict(hyperparameters or {})
     memory: dict[str, float] = {}
     updates = []
-    for t, g, w in zip(TIMES, gradients, weights, strict=True):
-        scalars = rule.scalars(t, TOTAL, rule.hyperparameters, memory)
-        updates.append(update(g, w, state, scalars, Draw(SEED, t)).clone())
+    for t, g, w in zip(way.times, way.gradients, way.weights, strict=True):
+        scalars = rule.scalars(t, way.total, values, memory)
+        updates.append(update(g, w, state, scalars, Draw(SEED, t)).expand(g.shape).clone())
     return torch.stack(updates)
+
+
+def _levels(program: Program) -> list[int]:
+    """Return for each of a rule's random draws how many others its argument goes through."""
+    graph, below, levels = program.graph, dict[int, int](), list[int]()
+    for index in program.order:
+        value = graph.values[index]
+        row = OPERATORS.get(value.operator)
+        depth = max((below[argument] for argument in value.arguments), default=0)
+        drawn = row is not None and row.kind is Kind.RANDOM
+        levels += [depth] * drawn
+        below[index] = depth + drawn
+    return levels
 
 
 _NAMES: dict[str, Any] = {
@@ -74,24 +150,20 @@ _NAMES: dict[str, Any] = {
     "norm": lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True),
     "mean": lambda x: x.mean(-1, keepdim=True),
     "rms": lambda x: x.square().mean(-1, keepdim=True).sqrt(),
-    "uniform": lambda draw, index, like: numbers("uniform", index),
-    "normal": lambda draw, index, like: numbers("normal", index),
     "draw": None,
     "g": None,
 }
 """What the names in tensor templates mean when all steps are taken at once."""
 
-_now = torch.tensor(TIMES, dtype=torch.float64).unsqueeze(1)
-_TIME = {"now": _now.clamp(max=TOTAL), "T": TOTAL}
-
 
 @cache
-def _function(operator: str, kind: str) -> Callable[..., Any]:
+def _function(operator: str, kind: str, way: Way) -> Callable[..., Any]:
     """Return an operator's template as a function.
 
     Args:
         operator: A row of the operator table.
         kind: What its arguments are: "tensor", "float" (constant scalars) or "column".
+        way: Where time and random numbers come from.
     """
     row = OPERATORS[operator]
     template = row.tensor if kind == "tensor" else row.scalar
@@ -103,7 +175,15 @@ def _function(operator: str, kind: str) -> Callable[..., Any]:
     else:
         written = [f"({name})" for name in names]
         body = template.format(*written, slot="slot", complement="complement", index="index")
-    meanings = {"tensor": _NAMES, "float": FLOAT, "column": {**TENSOR, **_TIME}}[kind]
+    meanings = {
+        "tensor": _NAMES
+        | {
+            "uniform": lambda draw, index, like: way.numbers("uniform", index),
+            "normal": lambda draw, index, like: way.numbers("normal", index),
+        },
+        "float": FLOAT,
+        "column": {**TENSOR, "now": way.now.clamp(max=way.total), "T": way.total},
+    }[kind]
     arguments = ", ".join([*names, "slot=None", "complement=None", "index=0"])
     # The table's own templates, never a rule's text.
     return eval(f"lambda {arguments}: {body}", dict(meanings))  # type: ignore[no-any-return]  # noqa: S307
@@ -120,14 +200,12 @@ def _numbered(row: Operator, arguments: list[_Column]) -> bool:
     return bounded and isinstance(x, torch.Tensor) and x.dtype == torch.float64
 
 
-_states: dict[str, torch.Tensor] = {}
-
-
 class _Run:
-    """One rule's values along the probe."""
+    """One rule's values along a way."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, way: Way, hyperparameters: Mapping[str, float]) -> None:
+        self.program, self.way = program, way
+        self.hyperparameters = hyperparameters
         self.graph = program.graph
         self.scalars: dict[int, _Column] = {}
         self.tensors: dict[int, torch.Tensor] = {}
@@ -138,16 +216,20 @@ class _Run:
         if any(self.graph.is_name(index, "u") for index in self.order):
             return None
         draws = 0
+        levels = _levels(self.program) if self.way.nested else None
         for index in self.order:
             if self.graph.shapes[index] is Shape.SCALAR:
                 continue
             value = self.graph.values[index]
             if value.operator == "name":
-                self.tensors[index] = probe()[value.name == "w"]
+                self.tensors[index] = self.way.weights if value.name == "w" else self.way.gradients
                 continue
             row = OPERATORS[value.operator]
-            self.tensors[index] = self.tensor(index, row, value, draws)
-            draws += row.kind is Kind.RANDOM
+            number = draws
+            if row.kind is Kind.RANDOM:
+                number = levels[draws] if levels else draws
+                draws += 1
+            self.tensors[index] = self.tensor(index, row, value, number)
         return self.tensors
 
     def unseen(self) -> tuple[tuple[float, ...], ...]:
@@ -170,14 +252,14 @@ class _Run:
         if row.kind is Kind.DEBIAS:
             average = self.graph.values[value.arguments[0]]
             beta = self.scalar(average.arguments[1])
-            powers = beta ** (_now + 1.0)
+            powers = beta ** (self.way.now + 1.0)
             if isinstance(beta, torch.Tensor):
                 powers = beta.cumprod(0)
             return self.tensors[value.arguments[0]] / (1.0 - powers)
         arguments = [self.argument(a) for a in value.arguments]
         if row.kind is Kind.POINTWISE and not row.symbol and not _numbered(row, arguments):
             arguments = [torch.as_tensor(a, dtype=torch.float64) for a in arguments]
-        found: torch.Tensor = _function(row.name, "tensor")(*arguments, index=draw)
+        found: torch.Tensor = _function(row.name, "tensor", self.way)(*arguments, index=draw)
         return found
 
     def argument(self, index: int) -> _Column:
@@ -188,13 +270,14 @@ class _Run:
     def state(self, index: int, row: Operator, value: Value) -> torch.Tensor:
         """Walk a slot through the steps."""
         said = self.said(index, 3)
-        if said is not None and said in _states:
-            return _states[said]
-        inputs = self.tensors[value.arguments[0]].expand(probe()[0].shape)
+        states = self.way.states
+        if said is not None and said in states:
+            return states[said]
+        inputs = self.tensors[value.arguments[0]].expand(self.way.gradients.shape)
         slot = torch.full_like(inputs[0], row.initial)
         if row.late:
             return torch.cat([slot.unsqueeze(0), inputs[:-1]])
-        move = _function(row.name, "tensor")
+        move = _function(row.name, "tensor", self.way)
         scalars = [self.steps(a) for a in value.arguments[1:]]
         rows = []
         for step, x in enumerate(inputs.unbind()):
@@ -204,9 +287,9 @@ class _Run:
             rows.append(slot.clone())
         found = torch.stack(rows)
         if said is not None:
-            if len(_states) >= _KEPT:
-                _states.clear()
-            _states[said] = found
+            if len(states) >= _KEPT:
+                states.clear()
+            states[said] = found
         return found
 
     def said(self, index: int, depth: int) -> str | None:
@@ -227,9 +310,9 @@ class _Run:
         """Return a scalar at each step."""
         value = self.scalar(index)
         if isinstance(value, torch.Tensor):
-            found: list[float] = value.expand(len(TIMES), 1).flatten().tolist()
+            found: list[float] = value.expand(self.way.now.shape).flatten().tolist()
             return found
-        return [value] * len(TIMES)
+        return [value] * len(self.way.times)
 
     def scalar(self, index: int) -> _Column:
         if index not in self.scalars:
@@ -241,20 +324,20 @@ class _Run:
             return value.literal
         if value.operator == "name":
             if value.name == "t":
-                return _now.clamp(max=TOTAL)
-            return TOTAL if value.name == "T" else self.program.hyperparameters[value.name]
+                return self.way.now.clamp(max=self.way.total)
+            return self.way.total if value.name == "T" else self.hyperparameters[value.name]
         arguments = [self.scalar(a) for a in value.arguments]
         if value.operator == "product":
             factor = torch.as_tensor(arguments[0], dtype=torch.float64)
-            return factor.expand(len(TIMES), 1).cumprod(0)
+            return factor.expand(self.way.now.shape).cumprod(0)
         timed = OPERATORS[value.operator].kind is Kind.TIME
         if not timed and not any(isinstance(a, torch.Tensor) for a in arguments):
             try:
-                found = _function(value.operator, "float")(*arguments)
+                found = _function(value.operator, "float", self.way)(*arguments)
                 if not isinstance(found, complex):
                     return float(found)
             except (ArithmeticError, ValueError, TypeError):  # a TypeError is complex's
                 pass
         wide = [torch.as_tensor(a, dtype=torch.float64) for a in arguments]
-        column: torch.Tensor = _function(value.operator, "column")(*wide)
+        column: torch.Tensor = _function(value.operator, "column", self.way)(*wide)
         return column if column.ndim else float(column)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dsl.errors import RuleError
-from dsl.likeness import _course, _drawn, _run, course, likeness
+from dsl.likeness import _course, _drawn, _run, course, likeness, way
+from dsl.trajectory import stepped
 
 SIGNUM = "sign(ema(g, 0.9))"
 
@@ -62,7 +63,7 @@ def test_without_a_course_there_is_no_likeness(rule: str) -> None:
 
 def test_a_course_is_the_same_every_time() -> None:
     first = course("drop(g, 0.5)")
-    for cached in (_course, _drawn, _run):
+    for cached in (_course, _drawn, _run, way):
         cached.cache_clear()
     again = course("drop(g, 0.5)")
     assert first is not None
@@ -83,3 +84,13 @@ def test_hyperparameters_count_where_the_rule_has_them() -> None:
 def test_what_is_no_rule_is_refused() -> None:
     with pytest.raises(RuleError):
         likeness("g", "gg")
+
+
+@pytest.mark.parametrize(
+    "rule", ["drop(drop(g, 0.5) + noise(0.01), 0.5)", "g + prev(u) / 2", "k = 0.5\nema(g, k) * ld"]
+)
+def test_a_course_is_the_compiled_rules(rule: str) -> None:
+    """Also where hyperparameters are given, which the compiled rule is told at every step."""
+    given = {"k": 0.75} if "k" in rule else {}
+    steps = stepped(rule, way(), given).flatten()
+    torch.testing.assert_close(course(rule, given), (steps / steps.norm()).float())
