@@ -152,16 +152,28 @@ class Foreman(FIFOScheduler):
             desk.schedule.ended(tune_controller, trial, result)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Return the population that takes a worker's place now; others are left to Tune."""
+        """Return the population that goes to a free worker, or takes the place of one that waits.
+
+        Other trials are left to Tune.
+        """
         crew = CREWS[self._key]
         if crew.handing is None:
             return None
         live = {trial.trial_id: trial for trial in tune_controller.get_live_trials()}
         population, crew.handing = live[crew.handing], None
         before = crew.first_ready()
-        if before is not None:
+        # Tune keeps one worker at most that no trial wants: a second one would be ended.
+        if before is not None and not _has_free_worker(tune_controller):
             tune_controller.stop_trial(live[before])
         return population
+
+
+def _has_free_worker(tune_controller: Any) -> bool:
+    """Return whether a worker whose trial has ended is there for the next trial to start.
+
+    Tune has no public word for it.
+    """
+    return bool(tune_controller._actor_cache.num_cached_objects)
 
 
 class Witness(Callback):

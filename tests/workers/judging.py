@@ -27,6 +27,15 @@ def slowly(
     return judge(evaluation, proposals, device=device)
 
 
+def unevenly(
+    evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
+) -> list[Outcome]:
+    """Judge slowly, and more so every other time: of two that run at once, one ends later."""
+    if len(entries(Path(os.environ["RULESMITH_TEST_FOLDER"]))) % 2:
+        time.sleep(SECONDS)
+    return slowly(evaluation, proposals, device=device)
+
+
 def one_raises(
     evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
 ) -> list[Outcome]:
