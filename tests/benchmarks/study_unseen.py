@@ -3,8 +3,9 @@
 `python -m tests.benchmarks.study_unseen` searches `digits-mlp` by evolution and reinforcement in
 the languages `nos`, `sign` and `full`, and lets what it finds climb:
 
-1. The ten best rules of every search are trained again on `digits-mlp` with seeds that no search
-   saw, at every rate of a grid; the ten best of them all go on.
+1. The ten best rules of every search, distinct in what they do (`search.distinct`), are trained
+   again on `digits-mlp` with seeds that no search saw, at every rate of a grid; the ten best of all
+   go on, none a near-copy of a better one or of a baseline.
 2. Those are tuned on three tasks for the choice, `digits-mlp` among them; the three with the best
    mean rank go on.
 3. Those meet six tasks that nothing before looked at, beside AdamW and other baselines.
@@ -32,11 +33,18 @@ from dsl.candidate import Candidate, Proposal, ScheduleSpec, Stage
 from dsl.outcome import Outcome, TrialState
 from optimizers.catalogue import CATALOGUE
 from search.comparison import YARDSTICK
-from search.identity import behaviour
+from search.distinct import distinct
 from search.settings import LanguageSettings
 from service.paired import signed_rank
 from tests.benchmarks.results import record
-from tests.benchmarks.study_search import METRIC, MOST, evaluation, ranked, strategy_of, tried
+from tests.benchmarks.study_search import (
+    METRIC,
+    MOST,
+    best_distinct,
+    evaluation,
+    strategy_of,
+    tried,
+)
 from workers.evaluation import judge
 from workers.protocol import Evaluation, Protocol, TaskSpec
 
@@ -132,19 +140,14 @@ def searched(language: tuple[str, int], strategy: str, seed: int, rules: int) ->
     rows = tried(searcher, evaluation(), rules)
     name = f"{language[0]}, {strategy}, seed {seed}"
     print(f"  {name}: {rules} rules trained of {len(rows)} judged", flush=True)
-    return [Entrant(name, proposal.candidate.rule) for proposal, _ in ranked(rows)[:TOP]]
+    return [Entrant(name, proposal.candidate.rule) for proposal, _ in best_distinct(rows, TOP)]
 
 
-def distinct(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """Return the first of those that behave alike, and none that behaves as a baseline."""
-    known = {behaviour(Candidate(rule=CATALOGUE[name].rule)) for name in BASELINES}
-    found = []
-    for entrant in entrants:
-        name = behaviour(Candidate(rule=entrant.rule))
-        if name not in known:
-            known.add(name)
-            found.append(entrant)
-    return found
+def finds(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """Return those that are no near-copies of one before them, nor of a baseline."""
+    baselines = [Candidate(rule=CATALOGUE[name].rule) for name in BASELINES]
+    rules = [Candidate(rule=entrant.rule) for entrant in entrants]
+    return [entrants[place] for place in distinct(rules, len(rules), baselines)]
 
 
 def again(effort: Effort, entrants: Sequence[Entrant]) -> list[float]:
@@ -296,19 +299,20 @@ def climb(
     found: Sequence[Entrant], effort: Effort, spread: Callable[..., Iterator[Any]]
 ) -> list[Entrant]:
     """Return the rules that are named for the unseen tasks, chosen without looking at those."""
-    found = distinct(found)
+    found = list({entrant.rule: entrant for entrant in reversed(found)}.values())
     parts = [found[i::2] for i in range(2)]
     losses = spread(partial(again, effort), parts)
-    # rules whose losses agree in every digit did the same in training, whatever a probe told apart
-    by_loss: dict[float, Entrant] = {}
-    for part, own in zip(parts, losses, strict=True):
-        for entrant, loss in zip(part, own, strict=True):
-            by_loss.setdefault(loss, entrant)
-    print(f"with fresh seeds on {SEARCHED}, {len(by_loss)} distinct rules:")
-    best = sorted(by_loss)[:TOP]
-    for loss in best:
-        print(f"  {loss:.4f}  {by_loss[loss].rule}  ({by_loss[loss].name})", flush=True)
-    climbing = [by_loss[loss] for loss in best]
+    told = [
+        each
+        for part, own in zip(parts, losses, strict=True)
+        for each in zip(own, part, strict=True)
+    ]
+    loss_of = {entrant.rule: loss for loss, entrant in told}
+    best = finds(sorted(found, key=lambda entrant: loss_of[entrant.rule]))
+    print(f"with fresh seeds on {SEARCHED}, {len(best)} distinct rules of {len(found)}:")
+    climbing = best[:TOP]
+    for entrant in climbing:
+        print(f"  {loss_of[entrant.rule]:.4f}  {entrant.rule}  ({entrant.name})", flush=True)
     pairs = [(entrant, task) for task in CHOICE for entrant in climbing]
     results = list(spread(partial(tuned, effort), *zip(*pairs, strict=True)))
     print(f"tuned on {', '.join(CHOICE)}, ranked by validation:")
