@@ -49,11 +49,12 @@ class EvolutionStrategy(RuleStrategy):
     evenly, until `first` of them have trained. From then on each rule is the most promising of a
     `brood`: children, each of the best of a tournament, mutated or crossed with the best of
     another one, and fresh strings among them. What a rule promises, and how good a parent is, is
-    told by all that live, the more the more alike they do (`search.kinship`): of many near-copies
-    the luckiest is no better than the others. For the same reason a child that is known, or but
-    for a share of the births a near-copy of one that lives or is being tried, is changed once
-    more. The oldest dies, however good: the population is the last ones trained, by number. So the
-    rows say everything, there is no snapshot, and outcomes may come in any order.
+    told by all that live and as many that fell (diverged, refused), the more the more alike they do
+    (`search.kinship`): of many near-copies the luckiest is no better than the others, and what
+    stands beside the fallen is worse than it looks. For the same reason a child that is known, or
+    but for a share of the births a near-copy of one of those or of one being tried, is changed
+    once more. The oldest dies, however good: the population is the last ones trained, by number.
+    So the rows say everything, there is no snapshot, and outcomes may come in any order.
     """
 
     def __init__(
@@ -79,16 +80,19 @@ class EvolutionStrategy(RuleStrategy):
         self._starts = [_text(tree) for tree in starts]
         self._variation = Variation(language, settings.constants, starts)
         self._population: list[Member] = []
+        self._fallen: list[Member] = []
         self._floor = FLOOR[natural_reward(objective)]
 
     def _memo(self, drawn: Drawn, repeats: Sequence[Repeat]) -> dict[str, Any]:
         return drawn.note
 
     def _learn(self, told: Sequence[tuple[Proposal, float]]) -> None:
-        """Take rules into the population; those at the floor (diverged, refused) are dead."""
+        """Take rules into the population; those at the floor have fallen."""
         born = [Member(p.number, value, p.candidate.rule) for p, value in told]
-        born = [member for member in born if member.reward > self._floor]
-        self._population = sorted([*self._population, *born])[-self.settings.population :]
+        alive = [member for member in born if member.reward > self._floor]
+        fallen = [member for member in born if member.reward <= self._floor]
+        self._population = sorted([*self._population, *alive])[-self.settings.population :]
+        self._fallen = sorted([*self._fallen, *fallen])[-self.settings.population :]
 
     def _relearn(self, told: Sequence[tuple[Proposal, float]], snapshot: bytes | None) -> None:
         self._learn(told)
@@ -124,9 +128,9 @@ class EvolutionStrategy(RuleStrategy):
             yield Drawn(self.language.decode(tokens), {"change": "string"})
 
     def _kin(self) -> Kinship:
-        """Return what the living came to; what is being tried is known to be near-copies of."""
-        living = [(member.rule, member.reward) for member in self._population]
-        kin = Kinship(living, self.template.hyperparameters)
+        """Return what rules came to; what is being tried is known to be near-copies of."""
+        known = [(each.rule, each.reward) for each in (*self._fallen, *self._population)]
+        kin = Kinship(known, self.template.hyperparameters)
         kin.enter(proposal.candidate.rule for proposal in self._ledger.waiting)
         return kin
 

@@ -2,7 +2,7 @@ import statistics
 
 import pytest
 
-from dsl.candidate import Proposal
+from dsl.candidate import Candidate, Proposal
 from dsl.canonical import canonical_text
 from dsl.errors import RuleError
 from dsl.likeness import likeness
@@ -50,7 +50,8 @@ def test_parents_are_of_the_population_and_win_their_tournament() -> None:
     for at in range(48, 96, 8):
         told = [(p.number, p.candidate.rule, -loss(o)) for p, o in rows[:at] if loss(o) < 10]
         living = {number: (rule, reward) for number, rule, reward in sorted(told)[-24:]}
-        kin = Kinship([*living.values()])
+        fallen = [(p.candidate.rule, -10.0) for p, o in rows[:at] if loss(o) == 10][-24:]
+        kin = Kinship([*fallen, *living.values()])
         best = max(kin.expected(rule) for rule, _ in living.values())
         for proposal, _ in rows[at : at + 8]:
             (parent,) = proposal.memo["parents"]
@@ -75,6 +76,22 @@ def test_one_lucky_rule_is_less_than_a_family_of_good_ones() -> None:
     strategy.tell([judged(p, x) for p, x in zip(strategy.ask(8), losses, strict=True)])
     # the best of all is 4, whose near-copies are the worst
     assert {p.memo["parents"][0] for p in strategy.ask(8)} <= {0, 1, 2, 3}
+
+
+def test_kin_of_the_fallen_are_less_promising() -> None:
+    """Of two rules that did the same, the one whose near-copies diverged has no children."""
+    strategy = evolution(nos(), 200, first=2, crossover=0.0, tournament=2, strings=0.0)
+    rules = ("sign(g)", "rmsprop", *(f"sign(g) * {2 + k} + clip(w, 0.0001)" for k in range(6)))
+    asked = [
+        Proposal(number=n, candidate=Candidate(rule=canonical_text(rule)), memo={})
+        for n, rule in enumerate(rules)
+    ]
+    fell = {"state": TrialState.INFEASIBLE, "reason": "diverged"}
+    kept = {"state": TrialState.COMPLETE, "metrics": {"validation_loss": 0.1}}
+    told = [Outcome(number=n, **(kept if n < 2 else fell)) for n in range(len(rules))]
+    strategy.restore(list(zip(asked, told, strict=True)), None)
+    children = strategy.ask(12)
+    assert {parent for child in children for parent in child.memo["parents"]} == {1}
 
 
 def test_children_are_no_near_copies_of_the_living_or_of_each_other() -> None:
