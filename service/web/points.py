@@ -26,10 +26,11 @@ def _value(text: str) -> int | float | str:
     for kind in (int, float):
         try:
             number = kind(text)
-        except ValueError:
+            finite = math.isfinite(number)
+        except (ValueError, OverflowError):  # no such number, or an integer beyond every float
             continue
         # JSON has no others, so to the rest of the service what stands for one is a text.
-        return number if math.isfinite(number) else text
+        return number if finite else text
     return text
 
 

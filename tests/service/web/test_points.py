@@ -90,6 +90,7 @@ def test_a_point_is_written_into_the_page(live: Live) -> None:
         ({"lr": "2"}, "point: lr cannot be 2; allowed: from 1e-05 to 1"),
         ({"lr": "nan"}, "point: lr cannot be nan; allowed: from 1e-05 to 1"),
         ({"lr": "1e999"}, "point: lr cannot be 1e999; allowed: from 1e-05 to 1"),
+        ({"lr": "9" * 401}, f"point: lr cannot be {'9' * 60}...; allowed: from 1e-05 to 1"),
         ({"lr": "9" * 5000}, f"point: lr cannot be {'9' * 60}...; allowed: from 1e-05 to 1"),
         ({}, "must have at least 1 entry"),
     ):
