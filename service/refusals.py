@@ -13,8 +13,7 @@ Fault = tuple[tuple[str | int, ...], str]
 def unknown(what: str, value: str, allowed: Iterable[str], *at: str | int) -> NoReturn:
     """Refuse a name; `at` is where it stands within the field that is validated."""
     names = sorted(allowed)
-    # Half of a surrogate pair, which JSON can say, is no text that an answer could hold.
-    value = value[:64].encode("utf-8", "backslashreplace").decode()
+    value = value[:64]
     near = get_close_matches(value, names, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     raise PydanticCustomError(

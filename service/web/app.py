@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.settings import Settings
@@ -16,6 +16,7 @@ from service.web.bodies import Bounded
 from service.web.digest import Digests
 from service.web.feed import Feed
 from service.web.security import Guard
+from service.web.texts import refuse_half_pairs
 
 
 def _version() -> str:
@@ -96,7 +97,7 @@ def create_app(
     app.state.metrics = health.Metrics()
     app.state.stopping = threading.Event()
     problems.install(app)
-    api = APIRouter(prefix="/api/v1")
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(refuse_half_pairs)])
     for part in (events, jobs, fronts, rules, catalogue):
         api.include_router(part.router)
     api.include_router(health.router, include_in_schema=False)

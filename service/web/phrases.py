@@ -123,8 +123,6 @@ def phrase(fault: Mapping[str, Any], path: Sequence[str | int]) -> str:
         return (
             f"holds a character that is not allowed{got}; allowed: {PATTERNS[context['pattern']]}"
         )
-    if kind == "string_unicode":
-        return "is no valid Unicode text: it holds half of a surrogate pair; remove it"
     if kind == "literal_error":
         return f"must be {context['expected']}{got}"
     if kind in PLAIN:

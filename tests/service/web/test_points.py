@@ -118,19 +118,6 @@ def test_a_bad_value_is_answered_alike_with_a_job_and_later(shared: Live, value:
     assert first[0]["detail"].startswith(wanted)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"optimizer": "\ud800"}, {"schedule": "\ud800"}, {"task": {"name": "\ud800"}},
-     {"enqueue": [{"lr": "\ud800"}]}, {"enqueue": [{"\ud800": 1}]},
-     {"objectives": [{"metric": "\ud800"}]}, {"constraints": [{"metric": "\ud800", "at_most": 1}]}],
-)  # fmt: skip
-def test_half_of_a_surrogate_pair_is_refused(shared: Live, change: dict[str, Any]) -> None:
-    headers = {"Content-Type": "application/json"}
-    text = json.dumps({**BODY, **change})  # escaped: httpx itself would not say it
-    answer = shared.http.post("/jobs", content=text, headers=headers)
-    assert answer.status_code == 422, answer.text
-
-
 def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:
     job_id = live.submit({**BODY, "enqueue": [WHOLE]})
     wrong = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}, {"lr": 2}]})
