@@ -8,12 +8,19 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray._private import ray_constants
-from ray._private import worker as ray_worker
-
+from service.environment import setting
 from service.settings import Settings
 from service.watch import Watch, refusal
+
+# Ray's core takes the raylet for dead, and ends a process that loses its connection to it, when
+# the process of this number is; where it knows none, when its own parent is process 1, as a
+# service's often is. A raylet's death is told by `Cluster.fault` here, so the core is to watch
+# this very process. It reads the variable as it is loaded, and never again: so nothing may load
+# Ray before this module does, and what Ray starts later does not inherit it.
+with setting({"RAY_RAYLET_PID": str(os.getpid())}):
+    import ray
+    from ray._private import ray_constants
+    from ray._private import worker as ray_worker
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of the local Ray: messages are small, so its default of 30 % of the memory is not needed."""
@@ -191,7 +198,7 @@ def _loopback() -> Iterator[None]:
     name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
-        with _setting({name: "0"}):
+        with setting({name: "0"}):
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
@@ -208,20 +215,5 @@ def _environment() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
-    with _setting(wanted):
+    with setting(wanted):
         yield
-
-
-@contextmanager
-def _setting(wanted: dict[str, str]) -> Iterator[None]:
-    """Set variables of the environment, and then as they were."""
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
