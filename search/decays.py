@@ -54,9 +54,10 @@ class Decays:
         ]
         self.vocabulary = len(self._places) + len(self.decays)
         if len(self._places) < self.pairs:
+            count = len(self._places)
             raise ValueError(
-                f"the rule has {len(self._places)} places for a decay; allowed: up to as many "
-                f"groups, not {self.pairs}"
+                f"the rule has {count} place{'' if count == 1 else 's'} for a decay, and groups is "
+                f"{self.pairs}; give at most {count}, or a larger rule"
             )
         if extent(self._tree).exceeds():
             raise ValueError("the rule is too large for decays to be put into it")

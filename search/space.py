@@ -1,7 +1,7 @@
 """Search spaces: which values a tune job may choose, from where, and under which conditions."""
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
+from math import isfinite, isinf
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -105,12 +105,13 @@ def takes(parameter: Parameter, value: float | str) -> bool:
         return value in parameter.choices
     if isinstance(value, str) or not parameter.low <= value <= parameter.high:
         return False
-    if isinstance(parameter, Int) and value != int(value):
-        return False
-    if parameter.step is None or (isinstance(parameter, Int) and parameter.log):
+    if isinstance(parameter, Int):
+        return value == int(value) and (int(value) - parameter.low) % parameter.step == 0
+    if parameter.step is None:
         return True
     steps = (value - parameter.low) / parameter.step
-    return abs(steps - round(steps)) < 1e-8
+    # More steps than a float can count lead anywhere.
+    return isinf(steps) or abs(steps - round(steps)) < 1e-8
 
 
 def _check_conditions(space: dict[str, Parameter]) -> dict[str, Parameter]:

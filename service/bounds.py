@@ -1,13 +1,15 @@
 """Which numbers are worth a job: ranges of parameters, repeated values, an objective's sense."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from math import ulp
 
 from dsl.operands import Range, range_of
 from search.samplers import size
 from search.settings import Objective
-from search.space import Categorical, Parameter, is_active, takes
+from search.space import Categorical, Float, Parameter, is_active, takes
 from search.warm_start import LEARNING, fits
-from service.jobs import DiscoverJob, TuneJob
+from service.jobs import Comparison, DiscoverJob, TuneJob
 from service.refusals import Fault
 from workers.protocol import AnyPruner, Hyperband, MedianStopping, NoPruner, Scheduled
 from workers.pruning import rungs
@@ -103,6 +105,46 @@ def of_rates(rates: Sequence[float], stage: str) -> Iterator[Fault]:
     for i, rate in enumerate(rates):
         if rate > LARGEST:
             yield (*where, i), f"the learning rate is {rate:g}; allowed: up to {LARGEST:g}"
+
+
+def of_baselines(comparison: Comparison) -> Iterator[Fault]:
+    """Yield the faults of a comparison that would run a baseline twice."""
+    for at, why in _repeated(comparison.baselines):
+        yield ("comparison", "baselines", *at), why
+
+
+def of_steps(space: Mapping[str, Parameter]) -> Iterator[Fault]:
+    """Yield the faults of steps that are wider than the range, or finer than its numbers lie.
+
+    No sampler can search such a space, nor can it be asked whether a point lies in it.
+    """
+    for name, parameter in space.items():
+        if isinstance(parameter, Categorical) or parameter.step is None:
+            continue
+        where, low, high = ("space", name, "step"), parameter.low, parameter.high
+        told = f"the step is {_brief(parameter.step)}"
+        # In decimals, as written: in binary 0.3 - 0.1 is less than 0.2.
+        width = Decimal(str(high)) - Decimal(str(low))
+        if Decimal(str(parameter.step)) > width:
+            yield (
+                where,
+                f"{told}, which from {low:g} leads beyond {high:g}; allowed: up to {width:g}, or "
+                "leave step out",
+            )
+            continue
+        finest = ulp(max(abs(low), abs(high)))
+        if isinstance(parameter, Float) and parameter.step < finest:
+            yield (
+                where,
+                f"{told}, less than what tells numbers from {low:g} to {high:g} apart; allowed: "
+                f"from {finest} to {width:g}, or leave step out",
+            )
+
+
+def _brief(number: float) -> str:
+    """Return a number's digits, in short where they are many: integers may be beyond floats."""
+    digits = f"{number}"
+    return digits if len(digits) <= MAX_SHOWN else f"{digits[:MAX_SHOWN]}..."
 
 
 def of_sampler(job: TuneJob) -> Iterator[Fault]:

@@ -69,9 +69,13 @@ def faults(job: TuneJob | DiscoverJob) -> Iterator[Fault]:
         yield from faults_of_discovery(job)
         yield from bounds.of_rungs(job.protocol.pruner, job.protocol.steps, "protocol", "pruner")
         yield from bounds.of_rates(job.comparison.learning_rates, "comparison")
+        yield from bounds.of_baselines(job.comparison)
         for i, name in enumerate(job.comparison.baselines):
             if name in LIBRARY and (sentence := LIBRARY[name].missing()):
                 yield ("comparison", "baselines", i), sentence
+        return
+    if unsearchable := tuple(bounds.of_steps(job.space)):
+        yield from unsearchable
         return
     yield from bounds.of_objectives(job)
     yield from feasibility.of_constraints(job)

@@ -71,8 +71,10 @@ def test_strings_that_the_masks_do_not_allow_are_refused() -> None:
 
 
 def test_what_has_no_room_is_refused() -> None:
-    with pytest.raises(ValueError, match="1 places"):
+    with pytest.raises(ValueError, match="has 1 place for a decay, and groups is 2; give at most"):
         decays("g", 2)
+    with pytest.raises(ValueError, match="has 3 places for a decay, and groups is 4"):
+        decays("debias(ema(clip(g, 0.1), beta))", 4)
     assert isinstance(language_of(LanguageSettings()), Language)
 
 

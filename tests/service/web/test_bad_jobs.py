@@ -168,7 +168,7 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
     ),
     "more decays than places": (
         {**DISCOVER, "language": {"preset": "decays", "rule": "g", "groups": 3}},
-        "#/language", ["1 places", "not 3"],
+        "#/language", ["1 place for a decay", "not 3"],
     ),
     "evolution of decays": (
         {
@@ -329,6 +329,11 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
     "a learning rate twice": (
         {**DISCOVER, "protocol": {"learning_rates": [0.1, 1, 0.1]}},
         "#/protocol/learning_rates/2", ["0.1 is there already, at index 0"],
+    ),
+    "a baseline twice": (
+        {**DISCOVER, "comparison": {"baselines": ["sgd", "adamw", "sgd"]}},
+        "#/comparison/baselines/2",
+        ["sgd is there already, at index 0", "leave this one out"],
     ),
     "an absurd learning rate": (
         {**DISCOVER, "protocol": {"learning_rates": [1e300]}},

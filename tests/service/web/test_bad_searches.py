@@ -82,6 +82,40 @@ CASES: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
         "#/space/training.batch_size",
         ("got 64", '"type": "int", "low": 16'),
     ),
+    **{
+        f"a step of {step} with {case}": (
+            {"space": {"lr": {**LR, "step": step}, "beta1": KIND}, **change},
+            "#/space/lr/step",
+            (f"the step is {step}", "allowed: from 2.220446049250313e-16 to 0.9", "leave step out"),
+        )
+        for step in (5e-324, 1e-300, 1e-20)
+        for case, change in {
+            "tpe": {},
+            "a grid": {"sampler": {"name": "grid"}},
+            "brute force": {"sampler": {"name": "brute_force"}},
+            "a point": {"enqueue": [{"lr": 0.5}]},
+            "trials to learn from": {
+                "warm_start": {"trials": [{"parameters": {"lr": 0.5, "beta1": 0.5}, "value": 1}]},
+            },
+            "a condition on it": {
+                "space": {"lr": {**LR, "step": step}, "beta1": {**KIND, "when": {"lr": [0.5]}}},
+            },
+        }.items()
+    },
+    "a step beyond the range": (
+        {"space": {"lr": {**LR, "step": 0.95}}},
+        "#/space/lr/step",
+        ("the step is 0.95", "from 0.1 leads beyond 1", "up to 0.9", "leave step out"),
+    ),
+    **{
+        f"a step of {len(str(step))} digits beyond the range of integers": (
+            {"space": {"schedule.warmup": {"type": "int", "low": 0, "high": 50, "step": step},
+                       "lr": {**LR, "when": {"schedule.warmup": [0.0]}}}},
+            "#/space/schedule.warmup/step",
+            (f"the step is {str(step)[:60]}", "beyond 50", "up to 50"),
+        )
+        for step in (51, 10**300, 10**400)
+    },
     "a schedule that is no parameter": (
         {"space": {"schedule.name": "cosine"}},
         "#/space/schedule.name",
@@ -129,6 +163,13 @@ def test_what_cannot_be_searched_is_refused_where_it_stands(shared: Live, case: 
     assert pointer in found, found
     for word in words:
         assert word in found[pointer], found[pointer]
+
+
+def test_a_step_may_be_as_wide_as_the_range_as_written(shared: Live) -> None:
+    space = {"lr": {"type": "float", "low": 0.1, "high": 0.3, "step": 0.2}}
+    body = {**TUNE, "space": space, "enqueue": [{"lr": 0.1}, {"lr": 0.3}]}
+    answer = shared.http.post("/jobs?validate_only=true", json=body)
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize(
