@@ -58,9 +58,16 @@ class Constraint(Frozen):
 
     @model_validator(mode="after")
     def _one_bound(self) -> Self:
-        if (self.at_most is None) == (self.at_least is None):
+        if self.at_most is None and self.at_least is None:
             raise PydanticCustomError(
                 "one_of", "a constraint needs either at_most or at_least; give one of them"
+            )
+        if self.at_most is not None and self.at_least is not None:
+            raise PydanticCustomError(
+                "one_of",
+                "a constraint has one bound, and this one has both: at_most is {at_most} and "
+                "at_least is {at_least}; make two constraints of it",
+                {"at_most": self.at_most, "at_least": self.at_least},
             )
         return self
 

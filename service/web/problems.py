@@ -111,21 +111,20 @@ def _apart(faults: Sequence[Any]) -> list[Any]:
     ]
 
 
+def _not_json(content_type: str) -> Problem:
+    told = f"the header Content-Type is '{content_type[:100]}'"
+    if not content_type:
+        told = "the body has no header Content-Type"
+    return Problem(415, f"{told}; send JSON with 'Content-Type: application/json'")
+
+
 def _invalid(request: Request, error: Exception) -> Response:
     """Answer a request that does not fit its schema."""
     assert isinstance(error, RequestValidationError)
     faults = _apart(error.errors())
     about_body = any(fault["loc"][0] == "body" for fault in faults)
-    content_type = request.headers.get("content-type", "")
-    if about_body and error.body is not None and "json" not in content_type:
-        return _answer(
-            request,
-            Problem(
-                415,
-                f"the body is '{content_type[:100]}'; send JSON with the header "
-                "'Content-Type: application/json'",
-            ),
-        )
+    if about_body and isinstance(error.body, bytes):  # FastAPI parses what is said to be JSON
+        return _answer(request, _not_json(request.headers.get("content-type", "")))
     if any(fault["type"] == "json_invalid" for fault in faults):
         fault = faults[0]
         detail = f"the body is not JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"

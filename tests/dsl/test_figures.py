@@ -29,7 +29,13 @@ def test_a_constraint_bounds_one_side() -> None:
     assert least.complaint(0.5) == "validation_accuracy is 0.5, and at least 0.75 is wanted"
 
 
-@pytest.mark.parametrize("bounds", [{}, {"at_most": 1.0, "at_least": 0.5}])
-def test_a_constraint_without_one_bound_is_refused(bounds: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match="either at_most or at_least"):
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({}, "needs either at_most or at_least; give one"),
+        ({"at_most": 1.5, "at_least": 0.5}, "both: at_most is 1.5 and at_least is 0.5; make two"),
+    ],
+)
+def test_a_constraint_without_one_bound_is_refused(bounds: dict[str, float], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
         Constraint(metric="step", **bounds)

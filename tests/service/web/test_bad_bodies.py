@@ -78,11 +78,15 @@ def test_a_body_just_below_1_mib_is_taken(shared: Live) -> None:
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "text/json", "application/x-www-form-urlencoded", "", None]
+)
 def test_json_must_be_sent_as_json(shared: Live, kind: str | None) -> None:
     before = shared.dump()
     headers = {} if kind is None else {"Content-Type": kind}
     answer = shared.http.post("/jobs", content=json.dumps(TUNE), headers=headers)
     assert answer.status_code == 415
-    assert "application/json" in answer.json()["detail"]
+    told = f"the header Content-Type is '{kind}'" if kind else "the body has no header Content-Type"
+    detail = answer.json()["detail"]
+    assert detail == f"{told}; send JSON with 'Content-Type: application/json'"
     assert shared.dump() == before
