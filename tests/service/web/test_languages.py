@@ -14,11 +14,12 @@ OWN = {"operands": ["g", "ema(g, 0.95)"], "unary": ["{x}", "sign"], "binary": ["
     ("strategy", "language", "said"),
     [
         ({"name": "evolution", "start": ["adam", "m * g"]}, {"preset": "full"}, "evolution"),
-        ({"name": "random"}, {"preset": "sign", "groups": 3}, "random sampling"),
+        ({"name": "random"}, {"preset": "sign", "groups": 3},
+         "by random sampling, in the <b>sign</b> language with 3 groups of primitives. Each of"),
         ({"name": "reinforcement", "patience": None, "novelty": 1.0}, OWN, "policy optimisation"),
         ({"name": "random"}, {"preset": "decays", "rule": "powersign"}, "up to 2 decays"),
     ],
-)
+)  # fmt: skip
 def test_a_job_is_taken_and_its_page_says_what_it_does(
     live: Live, strategy: dict[str, Any], language: dict[str, Any], said: str
 ) -> None:
