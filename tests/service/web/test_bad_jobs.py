@@ -168,7 +168,7 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
     ),
     "more decays than places": (
         {**DISCOVER, "language": {"preset": "decays", "rule": "g", "groups": 3}},
-        "#/language", ["1 place for a decay", "not 3"],
+        "#/language", ["1 place for a decay", "groups is 3"],
     ),
     "evolution of decays": (
         {
