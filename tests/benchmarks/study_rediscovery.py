@@ -14,7 +14,7 @@ large is no merit then. With one a decade PowerSign itself has a loss of 0.19 an
 than gates (after 400 rules none may be among the ten best), so the budget is small. Setting and
 budget were chosen on the seeds 100 to 102. Children of evolution may be rules that no string of
 the language says: parts of `m`, as `ema({x}, beta1)`, are exchanged like others. A search takes
-three quarters of a core-minute, both languages some ten minutes of two idle cores.
+half a core-minute, both languages some five minutes of two idle cores.
 """
 
 import time
