@@ -221,7 +221,7 @@ class Client:
     def curves(
         self, job_id: str, numbers: list[int] | None = None, limit: int = 50
     ) -> list[Resource]:
-        """Return learning curves, of some trials or the latest."""
+        """Return learning curves, of some trials or the best."""
         params: Resource = {"limit": limit}
         if numbers is not None:
             params["numbers"] = ",".join(map(str, numbers))
