@@ -42,6 +42,8 @@ DISCOVER = {
     "name": "a discover job",
     "task": {"name": "digits-mlp"},
     "population": 4,
+    # So few are the same whichever population ends first, and some of them train.
+    "strategy": {"name": "reinforcement", "leaders": 0},
     "budget": {"rules": 12},
     "protocol": {"learning_rates": [0.01, 0.1], "grid_steps": 3, "steps": 5},
     "comparison": {"top": 2, "seeds": 2, "steps": 5, "baselines": ["sgd", "adam"]},
