@@ -22,8 +22,7 @@ from dsl.operators import OPERATORS, Kind
 from dsl.program import Program
 from dsl.randomness import normal, uniform
 from dsl.scalars import FLOAT, TENSOR
-from dsl.text import parse
-from dsl.validate import checked
+from dsl.validate import program_of
 
 __all__ = ["CompiledRule", "Scalar", "Slot", "Update", "Widened", "compile_rule"]
 
@@ -70,7 +69,7 @@ class CompiledRule:
     """
 
     def __init__(self, text: str) -> None:
-        program = checked(parse(text))
+        program = program_of(text)
         lines = emit(program)
         self.text = text
         self.hyperparameters = dict(program.hyperparameters)

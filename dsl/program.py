@@ -7,8 +7,8 @@ expressions share a slot and equal random expressions a draw.
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cache, cached_property
-from typing import NoReturn
+from functools import cache
+from typing import NamedTuple, NoReturn
 
 from dsl.errors import RuleError, nearest
 from dsl.expression import Call, Expression, Name, Node, Number
@@ -30,8 +30,7 @@ class Shape(IntEnum):
     """One number per weight."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One value of a graph: an operator on values, a number, or a name."""
 
     operator: str
@@ -48,17 +47,21 @@ class Graph:
     values: list[Value] = field(default_factory=list)
     shapes: list[Shape] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
-    _numbers: dict[tuple[Value, str], int] = field(default_factory=dict, repr=False)
+    _numbers: dict[Value | tuple[Value, str], int] = field(default_factory=dict, repr=False)
 
     def add(self, value: Value) -> int:
         """Return the number of this value, adding it if it is new."""
-        key = (value, repr(value.literal))
-        if key not in self._numbers:
-            self._numbers[key] = len(self.values)
-            self.values.append(value)
-            self.shapes.append(self._shape(value))
-            self.depths.append(1 + max((self.depths[a] for a in value.arguments), default=0))
-        return self._numbers[key]
+        # 0 and -0 are equal, and two values
+        key = (value, repr(value.literal)) if value.operator == "number" else value
+        known = self._numbers.get(key)
+        if known is not None:
+            return known
+        self._numbers[key] = number = len(self.values)
+        self.values.append(value)
+        self.shapes.append(self._shape(value))
+        depths = [self.depths[a] for a in value.arguments]
+        self.depths.append(1 + max(depths) if depths else 1)
+        return number
 
     def copy(self) -> "Graph":
         """Return a graph of the same values, to add others to."""
@@ -117,15 +120,12 @@ class Program:
 
     graph: Graph
     update: int
+    order: tuple[int, ...]
+    """The values that the update needs, arguments first."""
     hyperparameters: dict[str, float]
     """The ones the update depends on, with their defaults, in the order of their first use."""
     hints: dict[int, str]
     """Names that the rule's author (or the sugar) gave to values."""
-
-    @cached_property
-    def order(self) -> tuple[int, ...]:
-        """The values that the update needs, arguments first."""
-        return tuple(self.graph.reachable(self.update))
 
     def mentions(self, name: str) -> bool:
         """Tell whether the update depends on an operand or hyperparameter."""
@@ -169,13 +169,10 @@ class _Resolver:
                 self.lines[line.name] = value
                 self.hint(value, line.name)
         update = self.value(self.expression.update)
-        graph = self.graph
-        used = [
-            graph.values[i].name
-            for i in graph.reachable(update)
-            if graph.values[i].operator == "name" and graph.values[i].name not in OPERANDS
-        ]
-        return Program(graph, update, {n: self.defaults[n] for n in used}, self.hints)
+        order = tuple(self.graph.reachable(update))
+        names = [each.name for i in order if (each := self.graph.values[i]).operator == "name"]
+        used = {name: self.defaults[name] for name in names if name not in OPERANDS}
+        return Program(self.graph, update, order, used, self.hints)
 
     def hint(self, value: int, name: str) -> None:
         """Remember what the author calls a value; a debiased average's name is its average's."""

@@ -59,6 +59,10 @@ _BROKEN = re.compile(r"[_.]|[eE]$|[xX][0-9]")
 """Begins what follows the digits of a number that is written wrongly."""
 
 
+_LONGER = 26
+"""Characters by which formatting lengthens a rule for each of its nodes, at most."""
+
+
 class _Token(NamedTuple):
     kind: str
     text: str
@@ -77,8 +81,10 @@ def parse(text: str) -> Expression:
             text[:MAX_LENGTH],
             MAX_LENGTH,
         )
-    expression = _Parser(text).rule()
-    if len(format_rule(expression)) > MAX_LENGTH:
+    parser = _Parser(text)
+    expression = parser.rule()
+    most = len(text) + parser.count * _LONGER
+    if most > MAX_LENGTH and len(format_rule(expression)) > MAX_LENGTH:
         raise RuleError(f"The rule takes more than {MAX_LENGTH} characters when formatted", text)
     return expression
 
@@ -129,18 +135,23 @@ def _tokens(text: str) -> list[_Token]:
     """Cut the text into tokens, dropping spaces, and newlines inside parentheses."""
     tokens: list[_Token] = []
     position, nesting = 0, 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None or match.lastgroup is None:
-            hint = "Rules are written in ASCII: + - * / ^ ( ) , = and names." * (
-                not text[position].isascii()
-            )
-            raise RuleError(f"Unexpected character {text[position]!r}", text, position, hint)
-        kind, found = match.lastgroup, match.group()
-        nesting += (found == "(") - (found == ")")
-        if kind != "space" and not (kind == "end" and nesting > 0):
-            tokens.append(_Token(kind, found, position))
+    for match in _TOKEN.finditer(text):
+        if match.start() > position:
+            break
         position = match.end()
+        kind = match.lastgroup
+        if kind == "space":
+            continue
+        found = match.group()
+        if kind == "symbol":
+            nesting += (found == "(") - (found == ")")
+        if kind != "end" or nesting <= 0:
+            tokens.append(_Token(kind or "", found, match.start()))
+    if position < len(text):
+        hint = "Rules are written in ASCII: + - * / ^ ( ) , = and names." * (
+            not text[position].isascii()
+        )
+        raise RuleError(f"Unexpected character {text[position]!r}", text, position, hint)
     tokens.append(_Token("stop", "", len(text)))
     return tokens
 

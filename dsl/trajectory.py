@@ -8,16 +8,17 @@ a rule is stepped without being compiled. Only the previous update needs the com
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
+from dsl.columns import Column, Columns, moments
 from dsl.compile import compile_rule
+from dsl.functions import Functions
 from dsl.operators import OPERATORS, Kind, Operator
 from dsl.probe import REACH, SEED, TIMES, TOTAL, numbers, probe
 from dsl.program import Program, Shape, Value
 from dsl.randomness import Draw
-from dsl.scalars import FLOAT, TENSOR
 from dsl.validate import program_of
 
 __all__ = ["Trajectory", "Way", "along_probe", "stepped", "trajectory"]
@@ -27,9 +28,6 @@ _KEPT = 512
 
 _FACTORS = frozenset({"mul", "div", "neg"})
 """Operators of which the probe shows every number."""
-
-_Column = float | torch.Tensor
-"""A scalar at every step: a float where it is constant, else [steps, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +57,22 @@ class Way:
     @cached_property
     def now(self) -> torch.Tensor:
         """Return t at every step, [steps, 1] float64."""
-        return torch.tensor(self.times, dtype=torch.float64).unsqueeze(1)
+        return moments(self.times)
+
+    @cached_property
+    def functions(self) -> Functions:
+        """Return operators that take all steps at once."""
+        tensor = {
+            "norm": lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True),
+            "mean": lambda x: x.mean(-1, keepdim=True),
+            "rms": lambda x: x.square().mean(-1, keepdim=True).sqrt(),
+            "uniform": lambda draw, index, like: self.numbers("uniform", index),
+            "normal": lambda draw, index, like: self.numbers("normal", index),
+            "draw": None,
+            "g": None,
+        }
+        time = {"now": self.now.clamp(max=self.total), "T": self.total}
+        return Functions(tensor, time)
 
 
 @cache
@@ -145,51 +158,7 @@ def _levels(program: Program) -> list[int]:
     return levels
 
 
-_NAMES: dict[str, Any] = {
-    "torch": torch,
-    "norm": lambda x: torch.linalg.vector_norm(x, dim=-1, keepdim=True),
-    "mean": lambda x: x.mean(-1, keepdim=True),
-    "rms": lambda x: x.square().mean(-1, keepdim=True).sqrt(),
-    "draw": None,
-    "g": None,
-}
-"""What the names in tensor templates mean when all steps are taken at once."""
-
-
-@cache
-def _function(operator: str, kind: str, way: Way) -> Callable[..., Any]:
-    """Return an operator's template as a function.
-
-    Args:
-        operator: A row of the operator table.
-        kind: What its arguments are: "tensor", "float" (constant scalars) or "column".
-        way: Where time and random numbers come from.
-    """
-    row = OPERATORS[operator]
-    template = row.tensor if kind == "tensor" else row.scalar
-    names = [f"x{i}" for i in range(row.arity)]
-    if operator == "neg":
-        body = "-x0"
-    elif row.symbol:
-        body = f"x0 {template} x1"
-    else:
-        written = [f"({name})" for name in names]
-        body = template.format(*written, slot="slot", complement="complement", index="index")
-    meanings = {
-        "tensor": _NAMES
-        | {
-            "uniform": lambda draw, index, like: way.numbers("uniform", index),
-            "normal": lambda draw, index, like: way.numbers("normal", index),
-        },
-        "float": FLOAT,
-        "column": {**TENSOR, "now": way.now.clamp(max=way.total), "T": way.total},
-    }[kind]
-    arguments = ", ".join([*names, "slot=None", "complement=None", "index=0"])
-    # The table's own templates, never a rule's text.
-    return eval(f"lambda {arguments}: {body}", dict(meanings))  # type: ignore[no-any-return]  # noqa: S307
-
-
-def _numbered(row: Operator, arguments: list[_Column]) -> bool:
+def _numbered(row: Operator, arguments: list[Column]) -> bool:
     """Tell whether an operator takes these arguments as they are.
 
     Others than those of symbols want tensors; clip wants no tensor for a bound that is a number,
@@ -207,7 +176,7 @@ class _Run:
         self.program, self.way = program, way
         self.hyperparameters = hyperparameters
         self.graph = program.graph
-        self.scalars: dict[int, _Column] = {}
+        self.columns = Columns(program, hyperparameters, way.times, way.total, way.functions)
         self.tensors: dict[int, torch.Tensor] = {}
         self.order = program.order
 
@@ -238,11 +207,11 @@ class _Run:
         for index in self.order:
             value = self.graph.values[index]
             if value.operator == "drop":
-                p = self.scalar(value.arguments[1])
+                p = self.columns.at(value.arguments[1])
                 found.append(tuple(p.flatten().tolist()) if isinstance(p, torch.Tensor) else (p,))
             elif value.arguments and value.operator not in _FACTORS:
                 scalars = [a for a in value.arguments if self.graph.shapes[a] is Shape.SCALAR]
-                constants = [c for c in map(self.scalar, scalars) if isinstance(c, float)]
+                constants = [c for c in map(self.columns.at, scalars) if isinstance(c, float)]
                 found += [(abs(c),) for c in constants if abs(c) >= REACH]
         return tuple(sorted(found))
 
@@ -250,21 +219,17 @@ class _Run:
         if row.kind is Kind.STATE:
             return self.state(index, row, value)
         if row.kind is Kind.DEBIAS:
-            average = self.graph.values[value.arguments[0]]
-            beta = self.scalar(average.arguments[1])
-            powers = beta ** (self.way.now + 1.0)
-            if isinstance(beta, torch.Tensor):
-                powers = beta.cumprod(0)
-            return self.tensors[value.arguments[0]] / (1.0 - powers)
+            average = value.arguments[0]
+            return self.tensors[average] / self.columns.weights(average)[0]
         arguments = [self.argument(a) for a in value.arguments]
         if row.kind is Kind.POINTWISE and not row.symbol and not _numbered(row, arguments):
             arguments = [torch.as_tensor(a, dtype=torch.float64) for a in arguments]
-        found: torch.Tensor = _function(row.name, "tensor", self.way)(*arguments, index=draw)
+        found: torch.Tensor = self.way.functions.of(row.name, "tensor")(*arguments, index=draw)
         return found
 
-    def argument(self, index: int) -> _Column:
+    def argument(self, index: int) -> Column:
         if self.graph.shapes[index] is Shape.SCALAR:
-            return self.scalar(index)
+            return self.columns.at(index)
         return self.tensors[index]
 
     def state(self, index: int, row: Operator, value: Value) -> torch.Tensor:
@@ -277,8 +242,8 @@ class _Run:
         slot = torch.full_like(inputs[0], row.initial)
         if row.late:
             return torch.cat([slot.unsqueeze(0), inputs[:-1]])
-        move = _function(row.name, "tensor", self.way)
-        scalars = [self.steps(a) for a in value.arguments[1:]]
+        move = self.way.functions.of(row.name, "tensor")
+        scalars = [self.columns.steps(a) for a in value.arguments[1:]]
         rows = []
         for step, x in enumerate(inputs.unbind()):
             numbers = [numbers[step] for numbers in scalars]
@@ -300,44 +265,8 @@ class _Run:
         if value.operator == "name":
             if value.name in ("g", "w"):
                 return value.name
-            return repr(self.scalar(index)) if value.name not in ("t", "T") else None
+            return repr(self.columns.at(index)) if value.name not in ("t", "T") else None
         inner = [self.said(a, depth - 1) for a in value.arguments] if depth else [None]
         if None in inner or OPERATORS[value.operator].kind is Kind.RANDOM:
             return None
         return f"{value.operator}({inner})"
-
-    def steps(self, index: int) -> list[float]:
-        """Return a scalar at each step."""
-        value = self.scalar(index)
-        if isinstance(value, torch.Tensor):
-            found: list[float] = value.expand(self.way.now.shape).flatten().tolist()
-            return found
-        return [value] * len(self.way.times)
-
-    def scalar(self, index: int) -> _Column:
-        if index not in self.scalars:
-            self.scalars[index] = self._scalar(self.graph.values[index])
-        return self.scalars[index]
-
-    def _scalar(self, value: Value) -> _Column:
-        if value.operator == "number":
-            return value.literal
-        if value.operator == "name":
-            if value.name == "t":
-                return self.way.now.clamp(max=self.way.total)
-            return self.way.total if value.name == "T" else self.hyperparameters[value.name]
-        arguments = [self.scalar(a) for a in value.arguments]
-        if value.operator == "product":
-            factor = torch.as_tensor(arguments[0], dtype=torch.float64)
-            return factor.expand(self.way.now.shape).cumprod(0)
-        timed = OPERATORS[value.operator].kind is Kind.TIME
-        if not timed and not any(isinstance(a, torch.Tensor) for a in arguments):
-            try:
-                found = _function(value.operator, "float", self.way)(*arguments)
-                if not isinstance(found, complex):
-                    return float(found)
-            except (ArithmeticError, ValueError, TypeError):  # a TypeError is complex's
-                pass
-        wide = [torch.as_tensor(a, dtype=torch.float64) for a in arguments]
-        column: torch.Tensor = _function(value.operator, "column", self.way)(*wide)
-        return column if column.ndim else float(column)

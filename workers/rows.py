@@ -64,6 +64,20 @@ def _multipliers(candidates: Sequence[Candidate], steps: int) -> Tensor:
     return torch.stack(table, 1)[:, [distinct.index(name) for name in names]]
 
 
+def numbers(candidate: Candidate, defaults: Mapping[str, float]) -> dict[str, float]:
+    """Return a value for each of a rule's hyperparameters.
+
+    Raises:
+        ValueError: the candidate names a hyperparameter that its rule does not have.
+    """
+    for name in candidate.hyperparameters:
+        if name not in defaults:
+            allowed = ", ".join(defaults) or "none"
+            raise ValueError(f"the rule has no hyperparameter {name!r}; it has: {allowed}")
+    given = candidate.hyperparameters
+    return {name: float(given.get(name, default)) for name, default in defaults.items()}
+
+
 def hyperparameters(
     candidates: Sequence[Candidate], device: torch.device
 ) -> dict[str, float | Tensor]:
@@ -73,14 +87,10 @@ def hyperparameters(
         ValueError: a candidate names a hyperparameter that its rule does not have.
     """
     defaults = compile_rule(candidates[0].rule).hyperparameters
-    for each in candidates:
-        for name in each.hyperparameters:
-            if name not in defaults:
-                allowed = ", ".join(defaults) or "none"
-                raise ValueError(f"the rule has no hyperparameter {name!r}; it has: {allowed}")
+    own = [numbers(each, defaults) for each in candidates]
     result: dict[str, float | Tensor] = {}
-    for name, default in defaults.items():
-        values = [float(each.hyperparameters.get(name, default)) for each in candidates]
+    for name in defaults:
+        values = [each[name] for each in own]
         column = torch.tensor(values, dtype=torch.float64, device=device).unsqueeze(1)
         result[name] = values[0] if len(set(values)) == 1 else column
     return result

@@ -20,13 +20,15 @@ from torch import Tensor
 
 from dsl.candidate import Candidate
 from dsl.canonical import canonical_text
-from dsl.compile import compile_rule
-from dsl.scalars import fitting
+from dsl.columns import moments
+from dsl.functions import Functions
+from dsl.interpreter import Interpreter
+from dsl.validate import program_of
 from optimizers.catalogue import CATALOGUE
 from workers.draws import Draws, Place
 from workers.population import train_population
 from workers.protocol import GRID, Protocol
-from workers.rows import check_decay, hyperparameters
+from workers.rows import check_decay, numbers
 from workers.tasks.task import Task
 
 STEPS, TOTAL = 10, 100
@@ -51,6 +53,8 @@ DESCENT = 0.95
 EARLY, HOPELESS = 2, 0.99
 """After so many steps a rule that is not below this share of the first loss is given up: all but
 one in twenty of those that do not descend. A third step would reject hardly another rule."""
+
+_TIMES = tuple(range(STEPS))
 
 SHOWN = 5
 """Steps of which only the update is looked at, where descent does not matter."""
@@ -128,7 +132,17 @@ class _Probe:
         self._pull = noise.repeat(1, times, 1) * steepness - self._curvature * self._offset
         self._rate = torch.tensor(rates).repeat_interleave(self._rows).unsqueeze(1)
         self._first = self._loss(self._weights)
-        self._draws = Draws(list(range(self._rows)) * len(rates), self._weights)
+        self._draws, self._at = Draws(list(range(self._rows)) * len(rates), self._weights), 0
+        tensor = {
+            "norm": lambda x: torch.linalg.vector_norm(x, dim=1, keepdim=True),
+            "mean": lambda x: x.mean(1, keepdim=True),
+            "rms": lambda x: x.square().mean(1, keepdim=True).sqrt(),
+            "uniform": self._drawn("uniform"),
+            "normal": self._drawn("normal"),
+            "draw": None,
+            "g": None,
+        }
+        self._functions = Functions(tensor, {"now": moments(_TIMES), "T": TOTAL})
 
     def _loss(self, weights: Tensor) -> Tensor:
         squares = (weights - self._offset).square_()
@@ -136,14 +150,15 @@ class _Probe:
 
     def fault(self, candidate: Candidate, strict: bool) -> str | None:
         """Step, and return what is wrong; signs and descent matter where it is strict."""
-        step = self._stepper(candidate)
+        rule = self._rule(candidate)
         weights, shown = self._weights.clone(), COUNT * len(SCALES)
         seen = torch.empty(STEPS, shown, SIZE)
         lowest, begun = 0.0, 0
         for done in (EARLY, STEPS) if strict else (SHOWN,):
             for at in range(begun, done):
                 gradients = torch.addcmul(self._pull[at], self._curvature, weights)
-                update = step(gradients, weights, at)
+                self._at = at
+                update = rule.step(gradients, weights)
                 seen[at] = update[:shown]
                 weights.addcmul_(self._rate, update, value=-1)
             begun = done
@@ -167,29 +182,20 @@ class _Probe:
             f"loss below {DESCENT:.0%} of its start; after {done} steps {reached}"
         )
 
-    def _stepper(self, candidate: Candidate) -> Callable[[Tensor, Tensor, int], Tensor]:
-        """Return what computes an update from gradients, weights and the step."""
-        compiled, held = (
-            compile_rule(candidate.rule),
-            hyperparameters([candidate], torch.device("cpu")),
-        )
-        memory: dict[Any, Any] = {}
-        state = compiled.initial_state(self._weights)
-        function = compiled.update
-        if compiled.uses_randomness or compiled.uses_reductions:
-            function = compiled.bind(
-                norm=lambda x: torch.linalg.vector_norm(x, dim=1, keepdim=True),
-                mean=lambda x: x.mean(1, keepdim=True),
-                rms=lambda x: x.square().mean(1, keepdim=True).sqrt(),
-                uniform=self._draws.uniform,
-                normal=self._draws.normal,
-            )
+    def _rule(self, candidate: Candidate) -> Interpreter:
+        program = program_of(candidate.rule)
+        values = numbers(candidate, program.hyperparameters)
+        return Interpreter(program, values, self._weights, _TIMES, TOTAL, self._functions)
 
-        def step(gradients: Tensor, weights: Tensor, at: int) -> Tensor:
-            scalars = fitting(compiled.scalars(at, TOTAL, held, memory), gradients.dtype)
-            return function(gradients, weights, state, scalars, Place(self._draws.of_row, at))
+    def _drawn(self, kind: str) -> Callable[..., Any]:
+        """Return what draws the numbers of the step, all rules the same."""
+        draw = getattr(self._draws, kind)
 
-        return step
+        @cache
+        def at(step: int, index: int) -> Any:
+            return draw(Place(self._draws.of_row, step), index, self._weights)
+
+        return lambda _, index, like: at(self._at, index)
 
     def _lowest(self, weights: Tensor) -> float:
         """Return the share of the first loss at the best rate and scale, on its worst quadratic."""
