@@ -57,6 +57,10 @@ ROUNDS = 3
 JOBS = 2
 """Of ours in a round, after the first."""
 
+POLL_SECONDS = 0.05
+"""Between two looks at the job's state. A tenth of what `Client.wait` waits: at 0.01 the answers
+to the looks themselves took a sixth of the job's time."""
+
 ENDS = {"SUCCEEDED", "FAILED", "CANCELLED"}
 STEPS, BATCH = 300, 64
 LR, DECAY = (1e-5, 1.0), (1e-6, 0.1)
@@ -101,7 +105,7 @@ def job(http: httpx.Client, seed: int) -> Job:
     start, first = time.perf_counter(), 0.0
     job = http.post("/jobs", json={**BODY, "seed": seed}).raise_for_status().json()
     while job["state"] not in ENDS:
-        time.sleep(0.01)
+        time.sleep(POLL_SECONDS)
         job = http.get(f"/jobs/{job['id']}").raise_for_status().json()
         if not first and job["trials"].get("COMPLETE"):
             first = time.perf_counter() - start
