@@ -82,12 +82,12 @@ def strategy_of(name: str, language: LanguageSettings, rules: int, seed: int) ->
     return RandomStrategy(Language(language), *common)
 
 
-def evaluation(rates: tuple[float, ...] = GRID) -> Evaluation:
+def evaluation(rates: tuple[float, ...] = GRID, task: str = "digits-mlp") -> Evaluation:
     """Return how rules are judged in a search, and with fresh seeds."""
     search = Protocol(steps=STEPS, grid_steps=GRID_STEPS, seeds=TRAINED, learning_rates=rates)
     fresh = search.model_copy(update={"seeds": FRESH})
     protocols = {Stage.SEARCH: search, Stage.COMPARISON: fresh}
-    return Evaluation(task=TaskSpec(name="digits-mlp"), protocols=protocols)
+    return Evaluation(task=TaskSpec(name=task), protocols=protocols)
 
 
 def tried(strategy: RuleStrategy, how: Evaluation, rules: float = math.inf) -> list[Row]:
