@@ -81,7 +81,8 @@ class OptunaStrategy:
 
         An exhaustive sampler ends earlier where its points do. `population` is how many points
         are asked at once, for samplers that have generations. `points` are asked first; what one
-        leaves out the sampler chooses. A job that goes on may have more of them than before.
+        leaves out the sampler chooses. A job that goes on may have more of them than before; those
+        that come when the budget is spent are asked all the same.
         `known` trials of an earlier search teach the sampler before the first is asked. With
         `others` beside the objective the search is for the front of all; samplers but CMA-ES can.
         """
@@ -111,7 +112,8 @@ class OptunaStrategy:
         """See `Strategy.ask`."""
         check_count(count)
         proposals = self._ledger.take_again(count)
-        count = min(count - len(proposals), self.budget - self._ledger.next)
+        left = max(self.budget - self._ledger.next, len(self._points))
+        count = min(count - len(proposals), left)
         if count > 0:
             self._study.sampler = sampler_of(
                 self._settings, self._distributions, self.seed, self._ledger.next, self._population
@@ -166,7 +168,8 @@ class OptunaStrategy:
     @property
     def finished(self) -> bool:
         """See `Strategy.finished`."""
-        return self._ledger.next >= self.budget and not self._ledger.outstanding
+        asked = self._ledger.next >= self.budget and not self._points
+        return asked and not self._ledger.outstanding
 
     def _draw(self) -> Proposal:
         before = dict(self._storage.get_study_system_attrs(self._study_id))

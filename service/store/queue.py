@@ -216,13 +216,21 @@ def log(transaction: Transaction, held: Claim, sentence: str) -> None:
 
 
 def finish(transaction: Transaction, held: Claim, state: JobState, error: str | None) -> None:
-    """End the claim. A released or paused run meets the wish that came in meanwhile."""
+    """End the claim. A released or paused run meets the wish that came in meanwhile.
+
+    One that succeeded goes on where points came in that it has not heard of.
+    """
     row = fence(transaction, held)
     if state in ACTIVE:
         allowed = ", ".join(s for s in JobState if s not in ACTIVE)
         raise ValueError(f"a run cannot finish as {state}; allowed: {allowed}")
     if state in (JobState.QUEUED, JobState.PAUSED):
         state = _WISH.get(JobState(row.state), state)
+    if state is JobState.SUCCEEDED and (points := jobs.untried(transaction.connection, row)):
+        many = "A point was" if len(points) == 1 else f"{len(points)} points were"
+        log = {"sentence": f"{many} added as the job was about to end; it goes on."}
+        events.append(transaction.connection, row.id, "log", log, transaction.now)
+        state = _WISH.get(JobState(row.state), JobState.QUEUED)
     _enter(transaction, row, state, error)
 
 

@@ -334,7 +334,8 @@ class Store:
     def finish(self, claim: Claim, state: JobState, error: str | None = None) -> None:
         """End the claim: SUCCEEDED, FAILED, PAUSED, CANCELLED, or QUEUED to give the job back.
 
-        Open trials wait for the next run, or are CANCELLED where the job has ended.
+        Open trials wait for the next run, or are CANCELLED where the job has ended. A job that
+        got points which no trial has tried does not succeed yet, but waits to go on with them.
 
         Raises:
             LeaseLost: the claim is over.

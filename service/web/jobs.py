@@ -217,7 +217,9 @@ def trials(job_id: JobId, listing: ListingDep, store: StoreDep) -> Page[Trial]:
 def enqueue(job_id: JobId, points: Points, store: StoreDep) -> Job:
     """Add points that a tune job tries before its sampler's, also while it runs.
 
-    What a point leaves out the sampler chooses.
+    What a point leaves out the sampler chooses. A point that is accepted is tried, unless the job
+    fails or is cancelled: where all trials of the budget are on their way when the job hears of it,
+    it is one more.
     """
     found = store.job(job_id)
     if not isinstance(found.spec, TuneJob):

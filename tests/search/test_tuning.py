@@ -215,3 +215,21 @@ def test_optuna_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     run(strategy(budget=12), 6)
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("optuna").level >= logging.WARNING
+
+
+def test_points_that_come_when_the_budget_is_spent_are_asked_all_the_same() -> None:
+    tuner = strategy(budget=3)
+    first = tuner.ask(5)
+    assert len(first) == 3
+    points = [{"lr": 0.01, "weight_decay": 0.001}, {"lr": 0.02}]
+    tuner.enqueue(points)
+    later = tuner.ask(5)
+    assert [proposal.memo["point"] for proposal in later] == [0, 1]
+    assert [proposal.parameters["lr"] for proposal in later] == [0.01, 0.02]
+    tuner.tell([bowl(proposal) for proposal in first])
+    assert not tuner.finished
+    tuner.tell([bowl(proposal) for proposal in later])
+    assert tuner.finished
+    tuner.enqueue([*points, {"lr": 0.03}])
+    assert not tuner.finished
+    assert [proposal.parameters["lr"] for proposal in tuner.ask(5)] == [0.03]

@@ -21,6 +21,7 @@ from service.jobs import JOB_SPEC
 from service.resources import Job, JobState, Trial
 from service.settings import Settings
 from service.store.query import Query
+from service.store.queue import Claim
 from service.store.store import Store
 from tests.workers import judging
 from workers.driver import Plan
@@ -272,6 +273,27 @@ def test_points_are_tried_next_though_the_job_runs_already(
     place = tried.index(0.625)
     assert sum(asked.values()) <= place < 21
     assert tried[place : place + 2] == [0.625, 0.75]
+
+
+def test_a_point_that_comes_as_the_job_ends_is_tried(
+    dispatch: Callable[..., tuple[Store, Dispatcher]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, finish = [{"lr": 0.625}], Store.finish
+
+    def finish_late(store: Store, claim: Claim, state: JobState, error: str | None = None) -> None:
+        if late:
+            store.enqueue(claim.job_id, [late.pop()])
+        finish(store, claim, state, error)
+
+    monkeypatch.setattr(Store, "finish", finish_late)
+    store, _ = dispatch()
+    job_id = submit(store, TUNE)
+    wait_for(store, job_id, in_state(JobState.SUCCEEDED))
+    trials = store.trials(job_id, Query(page_size=100, order_by="number")).items
+    assert len(trials) == 25, "a trial of the budget's 24 was given up for it"
+    assert trials[-1].parameters["lr"] == 0.625
+    assert trials[-1].state is TrialState.COMPLETE
+    assert not any("not tried" in sentence for sentence in sentences(store, job_id))
 
 
 def test_cancel_stops_a_running_job(

@@ -1,5 +1,6 @@
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
@@ -305,9 +306,9 @@ def test_a_job_that_ends_names_the_points_that_it_has_not_tried(store: Store) ->
     claim = store.claim("a dispatcher", 60)
     assert claim is not None
     assert told(store, job.id)[-1] == "RUNNING", "a job that goes on may try them yet"
-    store.finish(claim, JobState.SUCCEEDED)
+    store.finish(claim, JobState.CANCELLED)
     sentence, state = told(store, job.id)[-2:]
-    assert state == "SUCCEEDED"
+    assert state == "CANCELLED"
     assert sentence.startswith(
         "The job ends, and 7 points were not tried: "
         "lr=0.1; lr=0.3; lr=0.4; lr=0.5; lr=0.6; and 2 more. To try what is left, submit"
@@ -316,8 +317,40 @@ def test_a_job_that_ends_names_the_points_that_it_has_not_tried(store: Store) ->
         store.enqueue(job.id, points[:1])
 
 
-@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
-def test_a_point_that_comes_too_late_is_named_whatever_the_end(
+def test_a_job_that_got_a_point_as_it_ended_goes_on(store: Store) -> None:
+    job, claim = running(store, tune())
+    store.record_asked(claim, [proposal(0)])
+    store.record_told(claim, [complete(0, 0.5)], None)
+    store.enqueue(job.id, [{"lr": 0.25}])
+    store.finish(claim, JobState.SUCCEEDED)
+    assert told(store, job.id)[-2:] == [
+        "A point was added as the job was about to end; it goes on.",
+        "QUEUED",
+    ]
+    claim = store.claim("a dispatcher", 60)
+    assert claim is not None
+    assert claim.job_id == job.id
+    store.record_asked(claim, [proposal(1, memo={"point": 0})])
+    store.record_told(claim, [complete(1, 0.5)], None)
+    store.finish(claim, JobState.SUCCEEDED)
+    assert told(store, job.id)[-2:] == ["RUNNING", "SUCCEEDED"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "state"), [("pause", JobState.PAUSED), ("cancel", JobState.CANCELLED)]
+)
+def test_a_job_that_got_a_point_as_it_ended_meets_what_somebody_wants(
+    store: Store, wish: Literal["pause", "cancel"], state: JobState
+) -> None:
+    job, claim = running(store, tune())
+    store.enqueue(job.id, [{"lr": 0.25}])
+    store.request(job.id, wish)
+    store.finish(claim, JobState.SUCCEEDED)
+    assert store.job(job.id).state is state
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
+def test_a_point_that_comes_too_late_is_named_where_the_job_cannot_go_on(
     store: Store, state: JobState
 ) -> None:
     job, claim = running(store, tune())

@@ -137,7 +137,7 @@ def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:
         one = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
         assert one.status_code == status, "points that wait have their trials already"
     assert "1 point, but the budget has 0 trials left" in one.text
-    live.store.finish(claim, JobState.SUCCEEDED)
+    live.store.finish(claim, JobState.CANCELLED)
     ended = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}]})
     assert ended.status_code == 409
     assert "submit a job that starts from it" in ended.text
