@@ -13,6 +13,12 @@ def test_a_population_of_one_asks_what_plain_optuna_asks() -> None:
     assert len(set(found.losses)) == 14
 
 
+def test_more_seeds_are_searched_in_populations_of_one() -> None:
+    found, chance = run([0], 10, steps=2, populations=(1, 4), more=[1])
+    assert [one.seed for one in chance] == [0, 1]
+    assert [(one.population, one.seed) for one in found] == [(1, 0), (4, 0), (1, 1)]
+
+
 def test_a_population_counts_whole() -> None:
     search = Search(4, 0, (5.0, 4.0, 3.0, 6.0, 2.0, 1.0), (0.5, 0.75), 0)
     assert search.reached(4.0) == (4, 0.5)
