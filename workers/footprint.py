@@ -96,6 +96,15 @@ def most_rows(ground: Ground, candidates: Sequence[Candidate]) -> int:
     return max(FEWEST, CACHED // ground.layout.width)
 
 
+def many_rows(ground: Ground) -> int | None:
+    """Return for how many rows of a seed copies of their batches would leave a CPU's cache."""
+    examples = ground.data.split("train")
+    if ground.device.type != "cpu" or not examples:
+        return None
+    numbers = sum(each[0].numel() for each in examples)
+    return max(1, CACHED // (numbers * ground.protocol.batch_size))
+
+
 def _share(device: torch.device) -> float:
     return SHARE.get(device.type, 0.5 / (os.cpu_count() or 1))
 

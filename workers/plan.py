@@ -9,22 +9,26 @@ from workers.single import Single
 from workers.stack import Stack
 
 
-def plan(candidates: Sequence[Candidate], limit: int) -> Iterator[list[int]]:
+def plan(
+    candidates: Sequence[Candidate], limit: int, apart: int | None = None
+) -> Iterator[list[int]]:
     """Cut a population into stacks of at most `limit` rows, equal rules beside each other.
 
     Two seeds with many rows get stacks of their own, in which each shares every batch and each
-    rule's rows of both are stepped at once. Candidates that cannot be stacked are left out.
+    rule's rows of both are stepped at once. Many are `apart` or more, and a quarter of what a stack
+    holds. Candidates that cannot be stacked are left out.
     """
+    many = min(-(-limit // 4), apart or limit)
     stacked = [(row, each) for row, each in enumerate(candidates) if not each.imported]
     sizes = Counter(each.seed for _, each in stacked)
-    crowded = sorted(seed for seed, size in sizes.items() if 4 * size >= limit)
+    crowded = sorted(seed for seed, size in sizes.items() if size >= many)
     pair = {seed: number // 2 for number, seed in enumerate(crowded)}
-    apart: dict[int, list[int]] = defaultdict(list)
+    grouped: dict[int, list[int]] = defaultdict(list)
     for row, each in stacked:
-        apart[pair.get(each.seed, -1)].append(row)
-    for number in sorted(apart):
+        grouped[pair.get(each.seed, -1)].append(row)
+    for number in sorted(grouped):
         rows = sorted(
-            apart[number], key=lambda row: (candidates[row].rule, candidates[row].decay, row)
+            grouped[number], key=lambda row: (candidates[row].rule, candidates[row].decay, row)
         )
         size = -(-len(rows) // -(-len(rows) // limit))
         for start in range(0, len(rows), size):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dsl.candidate import Candidate
 from dsl.outcome import Measurement, TrialState
-from workers.footprint import Footprint, footprint, most_rows
+from workers.footprint import Footprint, footprint, many_rows, most_rows
 from workers.ground import Ground
 from workers.inputs import check_candidates, check_place, check_settings
 from workers.memory import UNLIMITED, free_bytes, out_of_memory, release
@@ -139,7 +139,8 @@ def _chunks(
         return single, None
     size = footprint(ground, stacked)
     limit = min(size.rows(), most_rows(ground, stacked))
-    return [Chunk(rows) for rows in plan(candidates, limit)] + single, size
+    stacks = [Chunk(rows) for rows in plan(candidates, limit, many_rows(ground))]
+    return stacks + single, size
 
 
 class _Run:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dsl.candidate import Candidate
-from workers.footprint import Footprint, footprint
+from workers.footprint import CACHED, Footprint, footprint, many_rows
 from workers.ground import Ground
 from workers.memory import Peak
 from workers.protocol import Protocol
@@ -45,3 +45,14 @@ def test_what_fits_is_what_the_budget_holds() -> None:
     assert size.holds(10)
     assert not size.holds(11)
     assert Footprint(row=100, kept=40, budget=10).rows() == 1
+
+
+def test_many_rows_are_those_whose_batches_leave_the_cache() -> None:
+    def rows(name: str, batch_size: int) -> int | None:
+        protocol = Protocol(steps=1, batch_size=batch_size)
+        return many_rows(Ground(TASKS[name], protocol, "cpu", torch.float32))
+
+    assert rows("digits-mlp", 64) == CACHED // (65 * 64)
+    assert rows("diabetes", 64) == CACHED // (11 * 64)
+    assert rows("digits-mlp", 65_536) == 1
+    assert rows("rosenbrock", 64) is None, "it has no batches"

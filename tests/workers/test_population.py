@@ -278,6 +278,9 @@ def test_a_plan_keeps_rules_and_crowded_seeds_together() -> None:
     assert seeds == [{10, 11, 12, 13}, {0, 1}, {2}]
     assert [candidates[row].rule for row in stacks[1]] == ["g"] * 6 + ["m"] * 6
     assert all(len(rows) <= 4 for rows in plan(candidates, 4))
+    apart = [{candidates[row].seed for row in rows} for rows in plan(candidates, 100, 6)]
+    assert apart == seeds, "six rows are few for such a stack, but many for their batches"
+    assert len(list(plan(candidates, 100, 7))) == 1
 
 
 def test_unusable_candidates_are_refused() -> None:
