@@ -185,12 +185,14 @@ def _by_value(statement: Select[Any], direction: str) -> Select[Any]:
 def curves(
     connection: Connection, job_id: str, numbers: Sequence[int] | None, limit: int
 ) -> tuple[Curve, ...]:
-    """Return the curves of these trials, or of the best `limit` ones, in order of numbers."""
+    """Return the curves of these trials, or of the search's best `limit`, in order of numbers."""
     job = jobs.row_of(connection, job_id)
     statement = select(trials.c.number, trials.c.state, trials.c.curve).where(
         trials.c.job_id == job_id, trials.c.curve.is_not(None)
     )
-    if numbers is not None:
+    if numbers is None:  # other stages' losses may be of other tasks
+        statement = statement.where(trials.c.stage == Stage.SEARCH)
+    else:
         held = [number for number in numbers if 0 <= number < 2**63]
         statement = statement.where(trials.c.number.in_(held))
     ordered = _by_value(statement, job.direction).limit(max(0, min(limit, 10_000)))

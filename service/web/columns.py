@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dsl.candidate import Stage
 from dsl.outcome import TrialState
 from search.space import Categorical
 from service.jobs import TuneJob
@@ -53,14 +54,14 @@ def _drawn(value: Any) -> Any:
 
 
 def curve_columns(store: Store, job: Job) -> dict[str, Any]:
-    """Return learning curves of the objective on common steps: the best few and the latest."""
+    """Return the search's learning curves on common steps: the best few and the latest."""
     metric = job.spec.objective.metric
     best = [trial.number for trial in store.best(job.id, BEST_CURVES)]
     latest = store.trials(
         job.id,
         Query(
             page_size=OTHER_CURVES,
-            filter=f"state = {TrialState.COMPLETE.value}",
+            filter=f"state = {TrialState.COMPLETE.value} AND stage = {Stage.SEARCH.value}",
             order_by="number desc",
         ),
     )

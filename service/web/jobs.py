@@ -282,7 +282,7 @@ def curves(
         Query(
             max_length=4096,
             pattern=r"^\d{1,18}(,\d{1,18})*$",
-            description="Trial numbers separated by commas; without it, the best of all stages.",
+            description="Trial numbers separated by commas; without it, the best of the search.",
         ),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,

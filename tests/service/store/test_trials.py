@@ -1,6 +1,6 @@
 import pytest
 
-from dsl.candidate import Candidate
+from dsl.candidate import Candidate, Stage
 from dsl.outcome import TrialState
 from service.store.errors import NotFound
 from service.store.query import Query
@@ -89,8 +89,12 @@ def test_curves_of_the_best_or_of_those_named(store: Store) -> None:
     judged(store, claim, [0.4, 0.1, 0.3, 0.2])
     store.record_asked(claim, [proposal(4), proposal(5)])
     store.record_told(claim, [infeasible(4)], None)
+    later = proposal(6, stage=Stage.COMPARISON)
+    store.record_asked(claim, [later])
+    store.record_told(claim, [complete(6, 0.05)], None)
     assert [curve.number for curve in store.curves(job.id)] == [0, 1, 2, 3]
     assert [curve.number for curve in store.curves(job.id, limit=2)] == [1, 3]
+    assert [curve.number for curve in store.curves(job.id, numbers=[6])] == [6]
     assert [curve.number for curve in store.curves(job.id, numbers=[2, 0, 4])] == [0, 2]
     curve = store.curves(job.id, limit=1)[0]
     assert curve.state is TrialState.COMPLETE
