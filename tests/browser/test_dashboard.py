@@ -177,11 +177,14 @@ def test_a_tune_job_shows_each_searched_number(context: BrowserContext, site: Si
     plates = page.locator("figure[data-figure=slices] canvas")
     expect(plates).to_have_count(2)
     expect_ink(page, "slices", 500)
-    boxes = [plates.nth(n).bounding_box() for n in range(2)]
-    assert boxes[0] is not None
-    assert boxes[1] is not None
-    assert abs(boxes[0]["width"] - boxes[1]["width"]) < 2
-    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    # at one moment, and not while the page still finds its width
+    page.wait_for_function(
+        """() => {
+          const plates = [...document.querySelectorAll("figure[data-figure=slices] canvas")];
+          const [left, right] = plates.map((plate) => plate.getBoundingClientRect());
+          return Math.abs(left.width - right.width) < 2 && left.right <= right.left;
+        }"""
+    )
 
     shares = page.locator("[data-importances]")
     expect(shares).to_contain_text("Share in reaching that tenth")
