@@ -276,9 +276,11 @@ def report(truth: Truth, standings: Sequence[Standing], trained: int) -> None:
             continue
         middle = statistics.median(own)
         runs = [one for one in standings if one.strategy == name]
+        losses = sorted(one.loss for one in runs)
         print(
             f"  {name:15} median {middle:g} (upper {100 * middle / count:.3f} %), "
-            f"{own[0]} to {own[-1]}: {', '.join(map(str, own))}; "
+            f"{own[0]} to {own[-1]}: {', '.join(map(str, own))}; losses {losses[0]:.5f} to "
+            f"{losses[-1]:.5f}, median {statistics.median(losses):.5f}; "
             f"judged {statistics.fmean(one.judged for one in runs):.0f}, "
             f"sampled {statistics.fmean(one.sampled for one in runs):.0f}, "
             f"outside the language {statistics.fmean(one.outside for one in runs):.0f}"
@@ -289,6 +291,7 @@ def report(truth: Truth, standings: Sequence[Standing], trained: int) -> None:
             "of all rules",
             rules=count,
             ranks=own,
+            losses=losses,
         )
 
 
