@@ -49,7 +49,7 @@ class Columns:
         """
         self._program, self._hyperparameters = program, hyperparameters
         self._times, self._now = times, moments(times)
-        self._total, self._functions = total, functions
+        self._total, self._functions = float(total), functions
         self._known: dict[int, Column] = {}
 
     def at(self, index: int) -> Column:
@@ -65,6 +65,12 @@ class Columns:
             found: list[float] = value.expand(self._now.shape).flatten().tolist()
             return found
         return [value] * len(self._now)
+
+    def logarithm(self, index: int) -> float:
+        """Return the logarithm of a number or hyperparameter."""
+        found = self._computed(Value("log", (index,)))
+        assert isinstance(found, float)
+        return found
 
     def weights(self, average: int) -> tuple[torch.Tensor, list[float]]:
         """Return what weight a moving average has gathered at each step, 1 - prod beta.

@@ -216,7 +216,7 @@ class _Emitter:
             average = value.arguments[0]
             return f"{self.text[average][0]} / {self.weight(average)}", PRECEDENCE["/"]
         arguments = value.arguments
-        if row.name == "pow" and self.positive(arguments[0]):
+        if row.name == "pow" and self.program.is_positive(arguments[0]):
             return self.exponential(*arguments)
         if (
             self.dialect.mixed
@@ -238,14 +238,6 @@ class _Emitter:
         if row.kind is Kind.RANDOM:
             extra = {"index": self.draws.setdefault(index, len(self.draws))}
         return self.fill(row, self.dialect.tensor(row), written, extra)
-
-    def positive(self, index: int) -> bool:
-        """Tell whether a base is a scalar that is meant to be positive, by its default."""
-        value = self.graph.values[index]
-        literal = value.literal
-        if value.operator == "name":
-            literal = self.program.hyperparameters.get(value.name, 0.0)
-        return value.operator in ("name", "number") and 0.0 < literal < math.inf
 
     def exponential(self, base: int, exponent: int) -> tuple[str, int]:
         """Write a power of a scalar as exp, for which processors have fast code."""

@@ -25,7 +25,7 @@ _MADE_TENSORS = {"min": (0, 1), "max": (0, 1), "where": (0, 1, 2), "clip": (0,),
 
 _Line = tuple[int, Callable[..., Any], tuple[int, ...], dict[str, Any], list[float] | None]
 """One operation of a step: the value it makes, its function, its arguments, its slot or the number
-of its draw, and 1 - beta at every step where it takes that."""
+of its draw, and for every step 1 - beta, or an average's weight, where it takes that."""
 
 
 class Interpreter:
@@ -135,6 +135,10 @@ class Interpreter:
                 complements = [1.0 - beta for beta in self._columns.steps(arguments[1])]
             self._lines.append((index, function, arguments, {"slot": slot}, complements))
             return
+        if row.name == "pow" and self._program.is_positive(arguments[0]):
+            given = {"logarithm": self._columns.logarithm(arguments[0])}
+            self._lines.append((index, _power, arguments[1:], given, None))
+            return
         shapes = self._program.graph.shapes
         wanted = _MADE_TENSORS.get(row.name, ())
         if any(shapes[arguments[place]] is Shape.SCALAR for place in wanted):
@@ -147,6 +151,10 @@ def _divided(average: Tensor, complement: float) -> Tensor:
     return average / complement
 
 
+def _power(x: Tensor, logarithm: float) -> Tensor:
+    return torch.exp(logarithm * x)
+
+
 @cache
 def _on_tensors(
     function: Callable[..., Any], places: tuple[int, ...], dtype: torch.dtype
@@ -155,7 +163,7 @@ def _on_tensors(
 
     def made(*arguments: Any, **given: Any) -> Any:
         found = [
-            torch.tensor(a, dtype=dtype) if i in places and isinstance(a, float) else a
+            torch.tensor(a, dtype=dtype) if i in places and not isinstance(a, torch.Tensor) else a
             for i, a in enumerate(arguments)
         ]
         return function(*found, **given)

@@ -5,6 +5,7 @@ is a small integer; its arguments come before it. Equal values are one value, so
 expressions share a slot and equal random expressions a draw.
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
@@ -126,6 +127,17 @@ class Program:
     """The ones the update depends on, with their defaults, in the order of their first use."""
     hints: dict[int, str]
     """Names that the rule's author (or the sugar) gave to values."""
+
+    def is_positive(self, index: int) -> bool:
+        """Tell whether a value is a number, or a hyperparameter, above 0 by its default.
+
+        Powers of those are computed as exp(x log(base)).
+        """
+        value = self.graph.values[index]
+        literal = value.literal
+        if value.operator == "name":
+            literal = self.hyperparameters.get(value.name, 0.0)
+        return value.operator in ("name", "number") and 0.0 < literal < math.inf
 
     def mentions(self, name: str) -> bool:
         """Tell whether the update depends on an operand or hyperparameter."""

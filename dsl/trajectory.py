@@ -221,6 +221,9 @@ class _Run:
         if row.kind is Kind.DEBIAS:
             average = value.arguments[0]
             return self.tensors[average] / self.columns.weights(average)[0]
+        if row.name == "pow" and self.program.is_positive(value.arguments[0]):
+            logarithm = self.columns.logarithm(value.arguments[0])
+            return torch.exp(logarithm * self.tensors[value.arguments[1]])
         arguments = [self.argument(a) for a in value.arguments]
         if row.kind is Kind.POINTWISE and not row.symbol and not _numbered(row, arguments):
             arguments = [torch.as_tensor(a, dtype=torch.float64) for a in arguments]

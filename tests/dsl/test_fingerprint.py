@@ -70,6 +70,10 @@ def test_merges(one: str, other: str) -> None:
         ("where(abs(g), g, w)", "g"),
         ("log(-abs(g))", "log(-abs(w)) + g"),  # not a number either, which says nothing
         ("exp(g) + exp(exp(g))", "exp(exp(g))"),  # of which a third is infinite
+        # exp(x log 1) in training, where an x that is no number makes it none
+        ("alpha ^ log(w) * g", "g"),
+        ("alpha ^ sqrt(m) * g", "g"),
+        ("beta = 1\nbeta ^ log(g) * sign(g)", "sign(g)"),
     ],
 )
 def test_does_not_merge(one: str, other: str) -> None:

@@ -37,6 +37,9 @@ RULES = [
     "yogi(g, 0.9) + runmax(g) + total(g) + trace(g, 0.9)",
     "1e300 * g / 1e39",
     "ema(norm(g), beta1)",
+    "min(T, g) + max(norm(g), T) + where(T, g, w)",
+    "alpha ^ log(w) * g",
+    "1e-308 ^ clip(g ^ 2, 0.0001) + 1e308 ^ clip(g ^ 2, 0.0001)",
 ]
 
 
@@ -58,7 +61,7 @@ def assert_steps_as_compiled(text: str, like: torch.Tensor, tolerance: float) ->
     generator, at = torch.Generator().manual_seed(0), [0]
     compiled, program = compile_rule(text), program_of(text)
     values = program.hyperparameters
-    interpreter = Interpreter(program, values, like, TIMES, float(TOTAL), functions(at, like))
+    interpreter = Interpreter(program, values, like, TIMES, TOTAL, functions(at, like))
     state = compiled.initial_state(like)
     memory: dict[str, float] = {}
     for step in TIMES:

@@ -26,7 +26,7 @@ OPERATORS_IN_USE = (
     *("prev(prev(g)) + runmax(g)", "yogi(g^2, ld) * g", "trace(g, cd)", "total(g) * product(ld)"),
     *("2 ^ (t / 10) * g", "(-2) ^ 0.5 * g", "log(0) * g", "exp(t) * g"),
     *("sqrt(t - 3) * g", "annealed_noise * g", "sign(t - 4) * g", "min(t, 5) * g / T", "-ld * g"),
-    *("g + u / 2", "prev(u) + g", "k = 0.5\nema(g, k)"),
+    *("g + u / 2", "prev(u) + g", "k = 0.5\nema(g, k)", "alpha ^ log(w) * g", "1e-308 ^ g ^ 2"),
 )
 
 

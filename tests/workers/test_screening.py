@@ -83,3 +83,12 @@ def test_a_weight_decay_that_no_rule_has_is_a_fault() -> None:
     assert "decay is 'own'" in (fault(Candidate(rule="g", decay="own", weight_decay=0.1)) or "")
     found = fault(Candidate(rule="g", decay="l2", weight_decay=-0.1))
     assert found == "weight_decay is -0.1, but it must be 0 or more"
+
+
+@pytest.mark.parametrize("rule", ["min(T, g)", "where(T, g, w)", "max(norm(g), T) * m"])
+def test_the_number_of_steps_is_a_number_like_others(rule: str) -> None:
+    assert fault(Candidate(rule=rule)) is None
+
+
+def test_a_power_that_is_nothing_where_it_trains_is_at_fault() -> None:
+    assert "not finite" in (fault(Candidate(rule="alpha ^ log(w) * g")) or "accepted")
