@@ -22,6 +22,7 @@ from service.jobs import JOB_SPEC, DiscoverJob, TuneJob
 from service.languages import rule_named, spoken
 from workers.driver import Plan, capacity
 from workers.protocol import Scheduled
+from workers.pruning import fewest
 
 ROUNDS = 5
 """Populations that each worker of a tune job trains at least: the sampler learns between them."""
@@ -99,14 +100,19 @@ def strategy_of(job: TuneJob | DiscoverJob, population: int = 1) -> Strategy:
 
 
 def population_of(job: TuneJob | DiscoverJob, concurrent: int) -> int:
-    """Return how many candidates are trained together."""
+    """Return how many candidates are trained together.
+
+    So few that a search hears of some before it asks for others, but enough for the pruner.
+    """
     if isinstance(job, TuneJob) and isinstance(job.pruner, Scheduled):
         return 1
     if job.population is not None:
         return job.population
+    least = 1
     if isinstance(job, TuneJob):
+        least = min(fewest(job.pruner, job.budget.steps), job.budget.trials)
         alone = job.optimizer in LIBRARY and job.pruner.name == "none"
         budget, most = job.budget.trials, ONE_BY_ONE_POPULATION if alone else TUNE_POPULATION
     else:
         budget, most = job.budget.rules, DISCOVER_POPULATION
-    return min(most, math.ceil(budget / (ROUNDS * concurrent)))
+    return max(least, min(most, math.ceil(budget / (ROUNDS * concurrent))))

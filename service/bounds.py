@@ -12,7 +12,7 @@ from search.warm_start import LEARNING, fits
 from service.jobs import Comparison, DiscoverJob, TuneJob
 from service.refusals import Fault
 from workers.protocol import AnyPruner, Hyperband, MedianStopping, NoPruner, Scheduled
-from workers.pruning import rungs
+from workers.pruning import fewest, rungs
 
 LARGEST = 1e6
 """No training number is larger: the search paper's learning rates end at 10."""
@@ -78,9 +78,11 @@ def of_pruner(job: TuneJob) -> Iterator[Fault]:
     if isinstance(job.pruner, Scheduled) and job.population not in (None, 1):
         why = f"{name} compares trials that are each trained by itself; leave it out"
         yield ("population",), why
-    elif not isinstance(job.pruner, NoPruner | Scheduled) and job.population == 1:
-        why = f"{name} compares trials that are trained together; give 2 or more, or leave it out"
-        yield ("population",), why
+    elif job.population is not None and job.population < (
+        least := fewest(job.pruner, job.budget.steps, rivals=2)
+    ):
+        why = f"{name} compares trials that are trained together; give {least} or more"
+        yield ("population",), f"{why}, or leave it out"
     yield from of_rungs(job.pruner, job.budget.steps, "pruner")
     few = isinstance(job.pruner, MedianStopping) and job.pruner.min_trials >= job.budget.trials
     if few and isinstance(job.pruner, MedianStopping):

@@ -4,6 +4,7 @@ Jamieson & Talwalkar 2016, Algorithm 1; Li et al. 2018 (JMLR 18), Algorithm 1.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from workers.protocol import AnyPruner, Hyperband, MedianStopping, NoPruner, Scheduled
@@ -37,6 +38,20 @@ def _from_the_end(pruner: Hyperband, steps: int) -> Iterable[int]:
     while steps >= pruner.min_steps * power:
         yield math.ceil(steps / power)
         power *= pruner.reduction
+
+
+def fewest(pruner: AnyPruner, steps: int, rivals: int | None = None) -> int:
+    """Return how many rows a population needs so that as many are compared with each other.
+
+    By default `reduction`, of which one goes on; of 2 one is stopped. 1 for a pruner that does not
+    compare the rows of a population.
+    """
+    if isinstance(pruner, NoPruner | Scheduled) or not rungs(pruner, steps):
+        return 1
+    rows = rivals = rivals or pruner.reduction
+    while Pruning(pruner, steps, range(rows)).rivals < rivals:
+        rows += 1
+    return rows
 
 
 def losers(scores: Mapping[int, float], entered: int, rung: int, reduction: int) -> set[int]:
@@ -82,6 +97,12 @@ class Pruning:
         for place, family in enumerate(entered):
             at = (place + 0.5) / len(entered) * whole
             self._brackets[family] = next(b for b, end in enumerate(ends) if at < end)
+
+    @property
+    def rivals(self) -> int:
+        """Return how many are compared in the largest bracket; Hyperband's last compares none."""
+        compared = (own for own in self._brackets.values() if own < len(self.rungs))
+        return max(Counter(compared).values(), default=0)
 
     def losers(self, scores: Mapping[int, float], rung: int) -> set[int]:
         """Return who of those still running stops at a rung; smaller scores are better.

@@ -1,8 +1,10 @@
+import pytest
+
 from dsl.candidate import Candidate
 from dsl.outcome import TrialState
 from workers.population import train_population
-from workers.protocol import Hyperband, NoPruner, Protocol, SuccessiveHalving
-from workers.pruning import Pruning, losers, rungs
+from workers.protocol import Asha, Hyperband, NoPruner, Protocol, SuccessiveHalving
+from workers.pruning import Pruning, fewest, losers, rungs
 from workers.tasks.registry import find_task
 
 
@@ -65,3 +67,30 @@ def test_hyperband_in_a_population_gives_each_its_true_step() -> None:
     assert [sorted(steps) for steps in brackets] == [[2, 2, 6, 18], [6, 6, 18], [18]]
     assert all((step == 18) == (state is TrialState.COMPLETE) for step, state in ends)
     assert all(result.curve[-1].step == result.step for result in results)
+
+
+@pytest.mark.parametrize("pruner", [SuccessiveHalving(), Hyperband(), Hyperband(reduction=2)])
+@pytest.mark.parametrize("rivals", [2, None])
+@pytest.mark.parametrize("steps", [100, 300, 3000])
+def test_the_fewest_rows_are_those_of_which_some_are_stopped(
+    pruner: SuccessiveHalving | Hyperband, rivals: int | None, steps: int
+) -> None:
+    def stopped(rows: int) -> list[int]:
+        """Return how many stop at each rung."""
+        scores = {row: float(row) for row in range(rows)}
+        pruning = Pruning(pruner, steps, scores)
+        found = []
+        for rung in range(len(pruning.rungs)):
+            gone = pruning.losers(scores, rung)
+            scores = {row: score for row, score in scores.items() if row not in gone}
+            found.append(len(gone))
+        return found
+
+    wanted = (rivals or pruner.reduction) - 1
+    rows = fewest(pruner, steps, rivals)
+    assert max(stopped(rows)) >= wanted
+    assert rows == 1 or max(stopped(rows - 1)) < wanted
+
+
+def test_no_rows_are_too_few_where_none_are_compared() -> None:
+    assert fewest(NoPruner(), 300) == fewest(Asha(), 300) == 1

@@ -14,6 +14,24 @@ HYPERBAND = {"name": "hyperband", "reduction": 2, "min_steps": 20}
 
 
 @pytest.mark.parametrize(
+    ("pruner", "trials", "population"),
+    [
+        ({"name": "successive_halving", "min_steps": 30}, 8, 3),
+        ({"name": "successive_halving", "min_steps": 30}, 2, 2),
+        ({"name": "hyperband", "min_steps": 30}, 8, 5),
+        ({"name": "hyperband", "min_steps": 30}, 40, 5),
+        ({"name": "none"}, 8, 1),
+    ],
+)
+def test_a_small_job_trains_enough_together_for_its_pruner(
+    pruner: dict[str, Any], trials: int, population: int
+) -> None:
+    budget = {"trials": trials, "steps": 100}
+    job = JOB_SPEC.validate_python({**TUNE, "pruner": pruner, "budget": budget})
+    assert population_of(job, concurrent=2) == population
+
+
+@pytest.mark.parametrize(
     ("pruner", "population"),
     [(HYPERBAND, 20), ({"name": "asha"}, 1), ({"name": "median_stopping", "min_trials": 5}, 1)],
 )
@@ -49,7 +67,13 @@ def test_what_is_compared_across_populations_is_trained_alone(shared: Live) -> N
         ({"pruner": {**HYPERBAND, "min_steps": 151}}, "#/pruner/min_steps", "at most 150"),
         ({"pruner": {"name": "median_stopping", "min_trials": 200}}, "#/pruner/min_trials",
          "it waits for 200 other trials, of 200 in all, so none is stopped; give fewer"),
-        ({"pruner": HYPERBAND, "population": 1}, "#/population", "trained together; give 2"),
+        ({"pruner": HYPERBAND, "population": 1}, "#/population", "together; give 4 or more"),
+        ({"pruner": HYPERBAND, "population": 3}, "#/population", "together; give 4 or more"),
+        (
+            {"pruner": {"name": "successive_halving"}, "population": 1},
+            "#/population",
+            "trained together; give 2 or more",
+        ),
     ],
 )  # fmt: skip
 def test_a_pruner_that_would_stop_nothing_is_refused(
