@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from dsl.outcome import TrialState
 from service.cluster import Cluster, ClusterLost, first_line
 from service.drivers import Driver, Drivers
 from service.jobs import TuneJob
 from service.resources import JobState
 from service.settings import Settings
 from service.store.errors import LeaseLost, StorageFull, Unavailable
+from service.store.query import Query
 from service.store.queue import Claim
 from service.store.store import Store
 from workers.desk import Asked, Lost, Message, Note, Told
@@ -94,7 +96,19 @@ class Run:
             state, error = self._attempts()
         except ClusterLost as lost:
             return JobState.QUEUED, None, f"{lost}; the job waits, and goes on when Ray runs again."
+        if state is JobState.SUCCEEDED and (error := self._all_failed()):
+            state = JobState.FAILED
         return state, error, _FAREWELLS.get(state)
+
+    def _all_failed(self) -> str | None:
+        """Say why every trial failed, through no fault of its own; None if one did not."""
+        job = self._patiently(lambda: self._store.job(self._claim.job_id))
+        failed = job.trials.get(TrialState.FAILED, 0)
+        if not failed or failed < sum(job.trials.values()):
+            return None
+        query = Query(page_size=1, filter=f"state = {TrialState.FAILED}", order_by="number")
+        (first,) = self._patiently(lambda: self._store.trials(job.id, query)).items
+        return f"all {failed} trials failed; trial {first.number}: {first.reason}"
 
     def _attempts(self) -> tuple[JobState, str | None]:
         """Start a driver, and another when one dies, until one comes to an end.

@@ -241,13 +241,6 @@ def points(connection: Connection, job_id: str) -> tuple[Point, ...]:
     return tuple(spec.get("enqueue", ()))
 
 
-def points_asked(connection: Connection, job_id: str) -> int:
-    """Return how many of a tune job's points have become trials."""
-    point = trials.c.proposal["memo", "point"].as_integer()
-    asked = select(func.count(point)).where(trials.c.job_id == job_id)
-    return int(connection.execute(asked).scalar_one())
-
-
 def untried(connection: Connection, row: Row[Any]) -> list[Point]:
     """Return the points of a job that have become no trial, in order."""
     waiting = list(row.spec.get("enqueue", ()))

@@ -153,11 +153,6 @@ class Store:
         with self._database.read() as connection:
             return jobs.points(connection, job_id)
 
-    def points_asked(self, job_id: str) -> int:
-        """Return how many of a tune job's points have become trials."""
-        with self._database.read() as connection:
-            return jobs.points_asked(connection, job_id)
-
     def delete_job(self, job_id: str) -> None:
         """Delete an ended job with its trials, curves and events.
 

@@ -218,24 +218,15 @@ def enqueue(job_id: JobId, points: Points, store: StoreDep) -> Job:
     """Add points that a tune job tries before its sampler's, also while it runs.
 
     What a point leaves out the sampler chooses. A point that is accepted is tried, unless the job
-    fails or is cancelled: where all trials of the budget are on their way when the job hears of it,
-    it is one more.
+    fails or is cancelled: where the budget has no trial left for it, it is one more.
     """
     found = store.job(job_id)
     if not isinstance(found.spec, TuneJob):
         raise Problem(409, f"job {job_id} is a discover job: it has no points to try")
-    known = len(found.spec.enqueue)
-    waiting = known - store.points_asked(job_id)
-    left = found.budget - sum(found.trials.values()) - waiting
-    if len(points.enqueue) > left and found.state not in TERMINAL:
-        many, places = len(points.enqueue), max(left, 0)
-        told = f"{many} {'point' if many == 1 else 'points'}, but the budget has {places}"
-        detail = f"{told} {'trial' if places == 1 else 'trials'} left"
-        error = FieldError(pointer="#/enqueue", detail=f"{detail}; raise the budget first")
-        raise Problem(422, f"{error.pointer}: {error.detail}", [error])
-    _refuse_unable(
-        found.spec.model_copy(update={"enqueue": found.spec.enqueue + points.enqueue}), known
-    )
+    known, together = len(found.spec.enqueue), found.spec.enqueue + points.enqueue
+    trials = max(found.spec.budget.trials, len(together))
+    budget = found.spec.budget.model_copy(update={"trials": trials})
+    _refuse_unable(found.spec.model_copy(update={"enqueue": together, "budget": budget}), known)
     return store.enqueue(job_id, points.enqueue)
 
 

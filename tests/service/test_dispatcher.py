@@ -18,7 +18,7 @@ from dsl.outcome import TrialState
 from service import assembly
 from service.dispatcher import Dispatcher, owner_name
 from service.jobs import JOB_SPEC
-from service.resources import Job, JobState, Trial
+from service.resources import TERMINAL, Job, JobState, Trial
 from service.settings import Settings
 from service.store.query import Query
 from service.store.queue import Claim
@@ -60,6 +60,12 @@ def build_slow(job_json: str, past: assembly.Past) -> Plan:
 def build_shared(job_json: str, past: assembly.Past) -> Plan:
     """The real plan on all CPUs, with populations that last half a second."""
     return replace(assembly.build(job_json, past), judge="tests.workers.judging:slowly")
+
+
+def build_unable(job_json: str, past: assembly.Past) -> Plan:
+    """The real plan, of which no trial can be judged."""
+    plan = assembly.build(job_json, past)
+    return replace(plan, judge="tests.workers.judging:none_is_judged")
 
 
 def build_broken(job_json: str, past: assembly.Past) -> Plan:
@@ -347,6 +353,16 @@ def test_a_stopped_dispatcher_gives_its_jobs_back(
     assert sentences(store, job_id)[0].startswith("The server stops; the job waits")
     dispatch(SLOW)
     end_well(store, job_id)
+
+
+def test_a_job_of_which_every_trial_fails_has_failed(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+) -> None:
+    store, _ = dispatch(f"{__name__}:build_unable")
+    job_id = submit(store, TUNE)
+    job = wait_for(store, job_id, lambda job: job.state in TERMINAL)
+    assert job.state is JobState.FAILED
+    assert job.error == "all 24 trials failed; trial 0: ArithmeticError: this cannot be judged"
 
 
 def test_a_plan_that_cannot_be_made_fails_the_job_with_its_reason(

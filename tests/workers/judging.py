@@ -45,6 +45,13 @@ def one_raises(
     return judge(evaluation, proposals, device=device)
 
 
+def none_is_judged(
+    evaluation: Evaluation, proposals: Sequence[Proposal], *, device: str = "cpu"
+) -> list[Outcome]:
+    """Raise."""
+    raise ArithmeticError("this cannot be judged")
+
+
 def entries(folder: Path) -> list[tuple[int, tuple[int, ...]]]:
     """Return the diary: of each population begun its process and numbers."""
     diary = folder / "diary"

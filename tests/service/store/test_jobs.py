@@ -195,10 +195,3 @@ def test_filter_and_order(store: Store) -> None:
     assert [job.spec.name for job in found.items] == ["beta"]
     assert store.jobs(Query(filter="state = RUNNING")).total == 0
     assert store.jobs(Query(filter="finished = null")).total == 3
-
-
-def test_points_that_became_trials_are_counted(store: Store) -> None:
-    job, claim = running(store, tune(enqueue=[{"lr": 0.1}, {"lr": 0.2}]))
-    assert store.points_asked(job.id) == 0
-    store.record_asked(claim, [proposal(0, memo={"point": 0}), proposal(1), proposal(2, memo={})])
-    assert store.points_asked(job.id) == 1
