@@ -24,8 +24,8 @@ MAX_SHOWN = 60
 """Characters of a value that a sentence repeats."""
 
 _RANGES = {
-    "lr": Range(0.0, LARGEST, "0 or more"),
-    "weight_decay": Range(0.0, LARGEST, "0 or more"),
+    "lr": Range(0.0, LARGEST, f"0 to {LARGEST:g}"),
+    "weight_decay": Range(0.0, LARGEST, f"0 to {LARGEST:g}"),
 }
 _SENSES = {
     "loss": "minimize",

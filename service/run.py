@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from dsl.candidate import Stage
 from dsl.outcome import TrialState
 from service.cluster import Cluster, ClusterLost, first_line
 from service.drivers import Driver, Drivers
@@ -98,7 +99,7 @@ class Run:
             return JobState.QUEUED, None, f"{lost}; the job waits, and goes on when Ray runs again."
         if state is JobState.SUCCEEDED and (error := self._all_failed()):
             state = JobState.FAILED
-        return state, error, _FAREWELLS.get(state)
+        return state, error, self._early() if state is JobState.SUCCEEDED else _FAREWELLS.get(state)
 
     def _all_failed(self) -> str | None:
         """Say why every trial failed, through no fault of its own; None if one did not."""
@@ -109,6 +110,17 @@ class Run:
         query = Query(page_size=1, filter=f"state = {TrialState.FAILED}", order_by="number")
         (first,) = self._patiently(lambda: self._store.trials(job.id, query)).items
         return f"all {failed} trials failed; trial {first.number}: {first.reason}"
+
+    def _early(self) -> str | None:
+        """Say that a search ended before its budget was spent, if it did."""
+        job = self._patiently(lambda: self._store.job(self._claim.job_id))
+        query = Query(page_size=1, filter=f"stage = {Stage.SEARCH}", order_by="number desc")
+        last = self._patiently(lambda: self._store.trials(job.id, query)).items
+        count = last[0].number + 1 if last else 0
+        if count >= job.budget:
+            return None
+        what = "points" if isinstance(job.spec, TuneJob) else "rules"
+        return f"The search ends after {count} of {job.budget} {what}: it finds no other ones."
 
     def _attempts(self) -> tuple[JobState, str | None]:
         """Start a driver, and another when one dies, until one comes to an end.

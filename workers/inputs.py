@@ -13,7 +13,7 @@ from workers.tasks.task import Task
 
 
 def check_candidates(candidates: Sequence[Candidate]) -> None:
-    """Refuse candidates without a learning rate, and rules with a weight decay of no rule.
+    """Refuse learning rates that are missing or below 0, and weight decays that no rule has.
 
     Raises:
         ValueError: with the candidate's number.
@@ -23,6 +23,9 @@ def check_candidates(candidates: Sequence[Candidate]) -> None:
             raise ValueError(
                 f"candidate {number} names no learning rate; train_population needs one"
             )
+        if each.lr < 0:
+            told = f"candidate {number} has the learning rate {each.lr:g}"
+            raise ValueError(f"{told}; give 0 or more")
         if not each.imported:
             try:
                 check_decay(each)

@@ -355,6 +355,18 @@ def test_a_stopped_dispatcher_gives_its_jobs_back(
     end_well(store, job_id)
 
 
+def test_a_search_that_finds_nothing_new_says_so(
+    dispatch: Callable[..., tuple[Store, Dispatcher]],
+) -> None:
+    store, _ = dispatch()
+    space = {"lr": {"type": "categorical", "choices": [0.05, 0.1, 0.2]}}
+    job_id = submit(store, TUNE | {"space": space, "sampler": {"name": "brute_force"}})
+    wait_for(store, job_id, in_state(JobState.SUCCEEDED))
+    assert sentences(store, job_id) == [
+        "The search ends after 3 of 24 points: it finds no other ones."
+    ]
+
+
 def test_a_job_of_which_every_trial_fails_has_failed(
     dispatch: Callable[..., tuple[Store, Dispatcher]],
 ) -> None:

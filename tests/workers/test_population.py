@@ -287,6 +287,8 @@ def test_unusable_candidates_are_refused() -> None:
     protocol = Protocol(steps=2)
     with pytest.raises(ValueError, match="candidate 1 names no learning rate"):
         train_population(TASK, [CANDIDATES[0], Candidate(rule="g")], protocol)
+    with pytest.raises(ValueError, match="candidate 0 has the learning rate -1; give 0 or more"):
+        train_population(TASK, [Candidate(rule="g", lr=-1.0)], protocol)
     wrong = Candidate(rule="trace(g, mu)", lr=1.0, hyperparameters={"beta1": 0.5})
     with pytest.raises(ValueError, match="no hyperparameter 'beta1'; it has: mu"):
         train_population(TASK, [wrong], protocol)

@@ -293,11 +293,11 @@ JOBS: dict[str, tuple[Any, str, list[str]]] = {
     ),
     "a learning rate below 0": (
         changed(TUNE, "space.lr", {"low": -0.1, "high": 1, "type": "float"}),
-        "#/space/lr/low", ["-0.1", "0 or more"],
+        "#/space/lr/low", ["-0.1", "0 to 1e+06"],
     ),
     "a weight decay below 0": (
         changed(TUNE, "space.weight_decay", {"type": "categorical", "choices": [0, -1]}),
-        "#/space/weight_decay/choices/1", ["-1", "0 or more"],
+        "#/space/weight_decay/choices/1", ["-1", "0 to 1e+06"],
     ),
     "an absurd weight decay": (
         changed(TUNE, "space.weight_decay", {"type": "float", "low": 0, "high": 1e300}),
