@@ -9,7 +9,7 @@ from search.samplers import size
 from search.settings import Objective
 from search.space import Categorical, Float, Parameter, is_active, takes
 from search.warm_start import LEARNING, fits
-from service.jobs import Comparison, DiscoverJob, TuneJob
+from service.jobs import MOST_ENQUEUED, Comparison, DiscoverJob, TuneJob
 from service.refusals import Fault
 from workers.protocol import AnyPruner, Hyperband, MedianStopping, NoPruner, Scheduled
 from workers.pruning import fewest, rungs
@@ -173,6 +173,9 @@ def of_points(job: TuneJob) -> Iterator[Fault]:
     """Yield the faults of points that a job wants tried, which must lie in its space."""
     if job.enqueue and job.sampler.name in ("grid", "brute_force"):
         yield ("enqueue",), f"{job.sampler.name} tries every point anyway; leave enqueue out"
+    if len(job.enqueue) > MOST_ENQUEUED:
+        told = f"a job would have {len(job.enqueue)} points to try"
+        yield ("enqueue",), f"{told}; allowed: at most {MOST_ENQUEUED} in all"
     if len(job.enqueue) > job.budget.trials:
         told = f"{len(job.enqueue)} points are more than the budget of {job.budget.trials} trials"
         yield ("enqueue",), f"{told}; leave some out or raise the budget"

@@ -194,10 +194,11 @@ class Client:
     def enqueue(self, job_id: str, points: Sequence[Mapping[str, Any]]) -> Resource:
         """Have a tune job try these points next, also while it runs, and return the job.
 
-        What a point leaves out the sampler chooses.
+        What a point leaves out the sampler chooses. Where the budget has no trial left for a point,
+        it is one more.
 
         Raises:
-            ApiError: A point is none of the job's space, the budget has no room, the job has ended.
+            ApiError: A point is none of the job's space, there are too many, the job has ended.
         """
         body = {"enqueue": [dict(point) for point in points]}
         return self._json("POST", f"/jobs/{_id(job_id)}/trials", json=body)

@@ -43,6 +43,9 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Baseline = Annotated[str, Field(max_length=64)]
 LearningRates = Annotated[tuple[LearningRate, ...], Field(min_length=1, max_length=64)]
 Seeds = Annotated[int, Field(strict=True, ge=1, le=64)]
+MOST_ENQUEUED = 1000
+"""Points that a tune job is given to try, in all."""
+
 LONGER = 10
 """How many times the comparison's steps the long runs take."""
 
@@ -131,7 +134,7 @@ class TuneJob(JobBase):
 
     protocol: TuneProtocol = TuneProtocol()
     budget: TuneBudget
-    enqueue: Annotated[tuple[Point, ...], Field(max_length=1000)] = ()
+    enqueue: Annotated[tuple[Point, ...], Field(max_length=MOST_ENQUEUED)] = ()
     """Points to try first; the sampler chooses what one leaves out (POST /jobs/{id}/trials adds
     more)."""
 

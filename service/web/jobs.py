@@ -12,7 +12,7 @@ from search.space import Point
 from service.candidates import faults
 from service.evaluations import evaluation_of
 from service.importance import Importance, importance_of
-from service.jobs import Count, DiscoverJob, JobSpec, Name, TuneJob
+from service.jobs import MOST_ENQUEUED, Count, DiscoverJob, JobSpec, Name, TuneJob
 from service.resources import TERMINAL, Curve, Job, Page, Replay, Trial
 from service.store.errors import NotFound
 from service.store.query import Query as StoreQuery
@@ -43,7 +43,7 @@ class JobPatch(Frozen):
 class Points(Frozen):
     """Points for a tune job to try next."""
 
-    enqueue: Annotated[tuple[Point, ...], Field(min_length=1, max_length=1000)]
+    enqueue: Annotated[tuple[Point, ...], Field(min_length=1, max_length=MOST_ENQUEUED)]
 
 
 class ClonePatch(Frozen):

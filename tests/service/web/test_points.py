@@ -131,6 +131,9 @@ def test_points_are_added_only_where_they_can_be_tried(live: Live) -> None:
     live.store.record_asked(claim, strategy_of(spec).ask(20))
     more = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}] * 30})
     assert more.status_code == 200, "points come on top of a budget that is spent"
+    most = live.http.post(f"/jobs/{job_id}/trials", json={"enqueue": [{"lr": 0.1}] * 1000})
+    assert most.status_code == 422
+    assert "at most 1000" in most.text
     strategy = strategy_of(live.store.job(job_id).spec)
     assert len(strategy.ask(100)) == 32, "the points, and none besides"
     live.store.finish(claim, JobState.CANCELLED)
