@@ -28,7 +28,12 @@ def _gathered(beta: float, times: tuple[int, ...]) -> tuple[torch.Tensor, list[f
 
 
 class Columns:
-    """The scalars of one rule over some steps."""
+    """The scalars of one rule over some steps.
+
+    Attributes:
+        program: the rule.
+        functions: operators, as given.
+    """
 
     def __init__(
         self,
@@ -47,15 +52,16 @@ class Columns:
             total: T.
             functions: Operators, with the same now and T.
         """
-        self._program, self._hyperparameters = program, hyperparameters
+        self.program, self.functions = program, functions
+        self._hyperparameters = hyperparameters
         self._times, self._now = times, moments(times)
-        self._total, self._functions = float(total), functions
+        self._total = float(total)
         self._known: dict[int, Column] = {}
 
     def at(self, index: int) -> Column:
         """Return a scalar value of the program's graph."""
         if index not in self._known:
-            self._known[index] = self._computed(self._program.graph.values[index])
+            self._known[index] = self._computed(self.program.graph.values[index])
         return self._known[index]
 
     def steps(self, index: int) -> list[float]:
@@ -77,7 +83,7 @@ class Columns:
 
         As [steps, 1] float64, and as a list.
         """
-        beta = self.at(self._program.graph.values[average].arguments[1])
+        beta = self.at(self.program.graph.values[average].arguments[1])
         if isinstance(beta, float):
             return _gathered(beta, self._times)
         found = 1.0 - beta.cumprod(0)
@@ -97,11 +103,11 @@ class Columns:
         timed = OPERATORS[value.operator].kind is Kind.TIME
         if not timed and not any(isinstance(a, torch.Tensor) for a in arguments):
             try:
-                found = self._functions.of(value.operator, "float")(*arguments)
+                found = self.functions.of(value.operator, "float")(*arguments)
                 if not isinstance(found, complex):
                     return float(found)
             except (ArithmeticError, ValueError, TypeError):  # a TypeError is complex's
                 pass
         wide = [torch.as_tensor(a, dtype=torch.float64) for a in arguments]
-        column: torch.Tensor = self._functions.of(value.operator, "column")(*wide)
+        column: torch.Tensor = self.functions.of(value.operator, "column")(*wide)
         return column if column.ndim else float(column)

@@ -4,7 +4,7 @@ To print a rule's lines and have Python read them takes as long as some twenty s
 tensors; most rules that a search samples are given up after two.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from dsl.columns import Columns
-from dsl.functions import Functions
 from dsl.operators import OPERATORS, Kind, Operator
-from dsl.program import Program, Shape
+from dsl.program import Shape
 from dsl.scalars import fitting
 
 __all__ = ["Interpreter"]
@@ -31,29 +30,11 @@ of its draw, and for every step 1 - beta, or an average's weight, where it takes
 class Interpreter:
     """A rule's update, step after step from the first one, on tensors of one shape."""
 
-    def __init__(
-        self,
-        program: Program,
-        hyperparameters: Mapping[str, float],
-        like: Tensor,
-        times: tuple[int, ...],
-        total: float,
-        functions: Functions,
-    ) -> None:
-        """Prepare the steps.
-
-        Args:
-            program: The rule.
-            hyperparameters: A value for each of its hyperparameters.
-            like: Shaped like the weights.
-            times: t at every step that may be taken.
-            total: T.
-            functions: The operators, with the same now and T.
-        """
-        self._program, self._like = program, like
-        self._columns = Columns(program, hyperparameters, times, total, functions)
-        self._functions = functions
-        self._held: list[Any] = [None] * len(program.graph.values)
+    def __init__(self, columns: Columns, like: Tensor) -> None:
+        """Prepare the steps that `columns` has scalars for, on weights shaped like `like`."""
+        self._program, self._functions = columns.program, columns.functions
+        self._columns, self._like = columns, like
+        self._held: list[Any] = [None] * len(self._program.graph.values)
         self._changing: dict[int, list[float]] = {}
         self._lines: list[_Line] = []
         self._late: list[tuple[Tensor, int]] = []

@@ -25,7 +25,8 @@ from workers.protocol import Scheduled
 from workers.pruning import fewest
 
 ROUNDS = 5
-"""Populations that each worker of a tune job trains at least: the sampler learns between them."""
+"""Populations that each worker of a tune job trains at least, unless its pruner needs larger ones:
+the sampler learns between them."""
 
 TUNE_POPULATION = 64
 DISCOVER_POPULATION = 32

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dsl.candidate import Candidate
 from dsl.canonical import canonical_text
-from dsl.columns import moments
+from dsl.columns import Columns, moments
 from dsl.functions import Functions
 from dsl.interpreter import Interpreter
 from dsl.validate import program_of
@@ -185,7 +185,8 @@ class _Probe:
     def _rule(self, candidate: Candidate) -> Interpreter:
         program = program_of(candidate.rule)
         values = numbers(candidate, program.hyperparameters)
-        return Interpreter(program, values, self._weights, _TIMES, TOTAL, self._functions)
+        columns = Columns(program, values, _TIMES, TOTAL, self._functions)
+        return Interpreter(columns, self._weights)
 
     def _drawn(self, kind: str) -> Callable[..., Any]:
         """Return what draws the numbers of the step, all rules the same."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import Phase, assume, given, settings
 
-from dsl.columns import moments
+from dsl.columns import Columns, moments
 from dsl.compile import compile_rule
 from dsl.errors import RuleError
 from dsl.functions import Functions
@@ -61,7 +61,7 @@ def assert_steps_as_compiled(text: str, like: torch.Tensor, tolerance: float) ->
     generator, at = torch.Generator().manual_seed(0), [0]
     compiled, program = compile_rule(text), program_of(text)
     values = program.hyperparameters
-    interpreter = Interpreter(program, values, like, TIMES, TOTAL, functions(at, like))
+    interpreter = Interpreter(Columns(program, values, TIMES, TOTAL, functions(at, like)), like)
     state = compiled.initial_state(like)
     memory: dict[str, float] = {}
     for step in TIMES:
