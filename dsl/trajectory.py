@@ -174,7 +174,6 @@ class _Run:
 
     def __init__(self, program: Program, way: Way, hyperparameters: Mapping[str, float]) -> None:
         self.program, self.way = program, way
-        self.hyperparameters = hyperparameters
         self.graph = program.graph
         self.columns = Columns(program, hyperparameters, way.times, way.total, way.functions)
         self.tensors: dict[int, torch.Tensor] = {}
